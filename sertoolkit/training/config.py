@@ -1,0 +1,103 @@
+"""What a training is told: the keys of ``conf/asr.yaml`` and ``conf/ser.yaml``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from sertoolkit.errors import ConfigError, suggest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """Optimisation of one model. The defaults are those of Lakomkin et al. 2017, section 3.3, for emotion."""
+
+    optimiser: Literal["sgd", "adam", "adamw"] = "adam"
+    """``sgd`` has Nesterov momentum."""
+    learning_rate: float = 1e-4
+    momentum: float = 0.9
+    """Used by ``sgd`` alone."""
+    weight_decay: float = 0.0
+    clip_norm: float = 15.0
+    """Largest norm of the gradient over all parameters."""
+    batch_size: int = 64
+    """Utterances a step."""
+    max_epochs: int = 100
+    schedule: Literal["plateau", "epoch", "linear"] = "plateau"
+    """``plateau`` anneals when the selecting metric has not improved for ``patience`` epochs; ``epoch`` anneals after
+    every epoch; ``linear`` warms up over ``warmup_steps`` and falls to zero at ``max_epochs``."""
+    anneal_factor: float = 0.5
+    """The learning rate is multiplied by this; the recogniser's 1 / 1.1 an epoch is 0.909."""
+    patience: int = 2
+    stop_learning_rate: float = 1e-6
+    """Training ends once the learning rate falls below this (``plateau`` and ``epoch``)."""
+    stop_patience: int = 0
+    """Training ends after this many epochs without a better selecting metric; 0: never for that reason."""
+    warmup_steps: int = 0
+    sort_first_epoch: bool = True
+    """SortaGrad: the first epoch runs from short to long utterances."""
+    bucket: bool = False
+    """Batches of similar duration in random order, instead of random batches."""
+    checkpoint_seconds: float = 60.0
+    """At most this much work is lost when the process is killed."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip_norm", "batch_size", "max_epochs", "checkpoint_seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
+        for name in ("weight_decay", "patience", "stop_patience", "warmup_steps", "momentum"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, found {getattr(self, name)}")
+        if not 0 < self.anneal_factor < 1:
+            raise ConfigError(f"anneal_factor must lie between 0 and 1, found {self.anneal_factor}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AsrConfig:
+    """A recogniser: its encoder and its training (``conf/asr.yaml``)."""
+
+    encoder: str = "ds2"
+    encoder_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
+    training: Training = Training(
+        optimiser="sgd", learning_rate=3e-4, clip_norm=400.0, schedule="epoch", anneal_factor=1 / 1.1, bucket=True
+    )
+    seed: int = 1
+    plugins: list[str] = dataclasses.field(default_factory=list)
+    """Files of one's own plugins, relative to the working directory."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class System:
+    """One row of the table: a head, the encoder layers that it sees, and its settings."""
+
+    head: str
+    layers: list[int] = dataclasses.field(default_factory=list)
+    """Encoder layers, numbered from 1 as in the paper."""
+    head_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if any(layer < 1 for layer in self.layers):
+            raise ConfigError(f"layers are numbered from 1, found {self.layers}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SerConfig:
+    """Emotion systems and how they are trained (``conf/ser.yaml``)."""
+
+    systems: dict[str, System]
+    training: Training = Training()
+    plugins: list[str] = dataclasses.field(default_factory=list)
+    """Files of one's own plugins, relative to the working directory."""
+
+    def choose(self, names: list[str]) -> dict[str, System]:
+        """The systems of these names, in the order of the configuration; all of them where ``names`` is empty.
+
+        Raises:
+            ConfigError: if a name is unknown
+
+        """
+        for name in names:
+            if name not in self.systems:
+                known = ", ".join(self.systems)
+                raise ConfigError(f"unknown system {name!r}{suggest(name, self.systems)} (known: {known})")
+        return {name: system for name, system in self.systems.items() if not names or name in names}
