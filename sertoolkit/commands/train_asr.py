@@ -1,0 +1,57 @@
+"""Command ``train-asr``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = """Train a speech recogniser: an encoder and a softmax over tokens, by CTC.
+
+The epoch with the lowest validation character error rate is kept. Killed or stopped, the same command goes on where
+it was and ends with the same weights. All utterances are checked before training starts.
+
+example: sertoolkit train-asr --config conf/asr.yaml --train_data data/train --train_feats dump/train \\
+             --valid_data data/valid --valid_feats dump/valid --tokens exp/asr/tokens --out exp/asr"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--config", type=Path, help="YAML file; without it, the paper's settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.max_epochs=5")
+    for name in ("train_data", "valid_data"):
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help="data directory")
+    for name in ("train_feats", "valid_feats"):
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help="its features (`extract`)")
+    parser.add_argument("--tokens", type=Path, required=True, metavar="DIR", help="token list (`tokens`)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
+    parser.add_argument("--nj", type=int, default=0, help="threads; 0: as torch chooses")
+    parser.add_argument("--ngpu", type=int, choices=(0, 1), default=0, help="train on a GPU")
+    parser.add_argument("--drop_bad", action="store_true", help="leave unusable utterances out, with a count")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train and say where the model is."""
+    import torch
+
+    from sertoolkit import registry
+    from sertoolkit.config import load_config
+    from sertoolkit.training.config import AsrConfig
+    from sertoolkit.training.recogniser import train_recogniser
+
+    config = load_config(AsrConfig, args.config, args.set)
+    for plugin in config.plugins:
+        registry.load_plugin(plugin)
+    if args.nj:
+        torch.set_num_threads(args.nj)
+    path = train_recogniser(
+        config,
+        train_data=args.train_data,
+        train_feats=args.train_feats,
+        valid_data=args.valid_data,
+        valid_feats=args.valid_feats,
+        tokens_dir=args.tokens,
+        out=args.out,
+        device="cuda" if args.ngpu else "cpu",
+        drop_bad=args.drop_bad,
+    )
+    print(path)

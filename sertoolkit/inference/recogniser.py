@@ -1,0 +1,135 @@
+"""A recogniser in one file: frontend, encoder, output layer and tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sertoolkit import registry
+from sertoolkit.config import from_dict, to_dict
+from sertoolkit.decoding.greedy import greedy_decode
+from sertoolkit.encoders.base import Encoder
+from sertoolkit.errors import CheckpointError
+from sertoolkit.features.base import Frontend
+from sertoolkit.storage.tensors import load_tensors, save_tensors, tensors_hash
+from sertoolkit.tasks.asr import CtcModel, pad
+from sertoolkit.text.tokens import Tokens, tokens_from_state
+
+MODEL_FILE = "model.safetensors"
+
+
+@dataclasses.dataclass
+class Recogniser:
+    """What a recogniser needs to hear audio, or to lend its layers.
+
+    Attributes:
+        model: encoder and output layer
+        tokens: the token list
+        frontend_name: plugin name of the frontend
+        frontend_conf: its settings
+        encoder_name: plugin name of the encoder
+
+    """
+
+    model: CtcModel
+    tokens: Tokens
+    frontend_name: str
+    frontend_conf: dict[str, Any]
+    encoder_name: str
+
+    @classmethod
+    def build(
+        cls, *, encoder: str, encoder_conf: Mapping[str, Any], frontend: str, frontend_conf: Mapping[str, Any],
+        tokens: Tokens,
+    ) -> Recogniser:
+        """An untrained recogniser, its weights drawn from torch's generator."""
+        encoder_class = registry.get("encoder", encoder)
+        config = from_dict(encoder_class.Config, encoder_conf, "encoder_conf")
+        return cls(CtcModel(encoder_class(config), tokens.size), tokens, frontend, dict(frontend_conf), encoder)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recogniser:
+        """Read a bundle, or the model in an experiment folder.
+
+        Raises:
+            CheckpointError: if it is missing, damaged, or no recogniser
+
+        """
+        path = Path(path)
+        tensors, meta = load_tensors(path / MODEL_FILE if path.is_dir() else path)
+        if meta.get("kind") != "asr":
+            raise CheckpointError(f"{path}: holds a model of kind {meta.get('kind')!r}, expected 'asr'")
+        recogniser = cls.build(
+            encoder=meta["encoder"],
+            encoder_conf=meta["encoder_conf"],
+            frontend=meta["frontend"],
+            frontend_conf=meta["frontend_conf"],
+            tokens=tokens_from_state(meta["tokens"]),
+        )
+        recogniser.model.load_state_dict(tensors)
+        recogniser.model.eval()
+        return recogniser
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Weights and plain data, as :meth:`load` reads them."""
+        meta = {
+            "kind": "asr",
+            "encoder": self.encoder_name,
+            "encoder_conf": to_dict(self.encoder.config),
+            "encoder_hash": self.encoder_hash(),
+            "frontend": self.frontend_name,
+            "frontend_conf": self.frontend_conf,
+            "tokens": self.tokens.to_state(),
+        }
+        return self.model.state_dict(), meta
+
+    def save(self, path: str | Path, **more: Any) -> None:
+        """Write one file.
+
+        Args:
+            path: the file
+            more: plain data to keep beside (results, versions)
+
+        """
+        tensors, meta = self.state()
+        save_tensors(path, tensors, meta | more)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The network that lends its layers."""
+        return self.model.encoder
+
+    def encoder_hash(self) -> str:
+        """First 16 digits of the SHA-256 of the encoder's weights and batch-norm statistics."""
+        return tensors_hash(self.encoder.state_dict())[:16]
+
+    def build_frontend(self) -> Frontend:
+        """The frontend that the encoder was trained on."""
+        frontend_class = registry.get("frontend", self.frontend_name)
+        return frontend_class(from_dict(frontend_class.Config, self.frontend_conf, "frontend_conf"))
+
+    @torch.no_grad()
+    def decode(self, features: Sequence[np.ndarray]) -> list[str]:
+        """Transcripts of one batch, by the best path.
+
+        Args:
+            features: each (T, D)
+
+        """
+        log_probs, lengths = self.model(*pad(features))
+        return [self.tokens.decode(ids) for ids in greedy_decode(log_probs, lengths)]
+
+    def transcribe(self, waveform: np.ndarray, sampling_rate: int) -> str:
+        """Transcript of a recording.
+
+        Args:
+            waveform: mono (num_samples,), in [-1, 1]
+            sampling_rate: in Hz; the frontend refuses another than its own
+
+        """
+        return self.decode([self.build_frontend()(waveform, sampling_rate)])[0]

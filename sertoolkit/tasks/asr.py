@@ -1,0 +1,216 @@
+"""Task ``asr``: characters by CTC; the epoch with the lowest validation character error rate is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sertoolkit.config import hash_of
+from sertoolkit.decoding.greedy import greedy_decode
+from sertoolkit.encoders.base import Encoder
+from sertoolkit.errors import DataError, report_faults
+from sertoolkit.scoring.recognition import score_recognition
+from sertoolkit.storage.ark import ArkReader
+from sertoolkit.tasks.base import Task
+from sertoolkit.text.tokens import Tokens
+
+logger = logging.getLogger(__name__)
+
+
+class CtcModel(nn.Module):
+    """An encoder and a softmax over tokens on its last layer.
+
+    Args:
+        encoder: features -> layers
+        num_tokens: the blank included
+
+    """
+
+    def __init__(self, encoder: Encoder, num_tokens: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.output = nn.Linear(encoder.layer_dims[-1], num_tokens)
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log probabilities of tokens.
+
+        Args:
+            features: (B, T, D)
+            lengths: valid frames (B,)
+
+        Returns:
+            log probabilities (B, T', V) and their valid frames (B,)
+
+        """
+        layers, lengths = self.encoder(features, lengths)
+        return functional.log_softmax(self.output(layers[-1]).float(), dim=-1), lengths
+
+
+@dataclasses.dataclass
+class Transcribed:
+    """Utterances with features and transcripts, checked.
+
+    Attributes:
+        feats: features of all utterances
+        utt_ids: those that can be trained on
+        texts: transcript of each
+        targets: token numbers of each
+
+    """
+
+    feats: ArkReader
+    utt_ids: list[str]
+    texts: list[str]
+    targets: list[list[int]]
+
+    @classmethod
+    def check(
+        cls, feats: ArkReader, text: Mapping[str, str], tokens: Tokens, encoder: Encoder, *, drop_bad: bool = False
+    ) -> Transcribed:
+        """Pair features with transcripts; find every utterance that CTC cannot learn from.
+
+        Args:
+            feats: features by utterance; ids of tempo copies end in ``-tempo<factor>``
+            text: transcripts by utterance
+            tokens: the token list
+            encoder: tells how many frames it leaves
+            drop_bad: leave bad utterances out, with a count, instead of refusing
+
+        Raises:
+            DataError: names every utterance without transcript, with symbols outside the token list, or too short
+                for its text
+
+        """
+        kept: list[tuple[str, str, list[int]]] = []
+        faults = []
+        for utt_id in feats:
+            transcript = text.get(plain_id(utt_id))
+            try:
+                if transcript is None or not transcript.strip():
+                    raise DataError("no transcript; add it to `text`")
+                target = tokens.encode(transcript)
+                _check_length(encoder, feats.num_frames[utt_id], target)
+            except DataError as error:
+                faults.append(f"utterance {utt_id}: {error}")
+            else:
+                kept.append((utt_id, transcript, target))
+        if not drop_bad:
+            report_faults(f"{len(feats)} utterances for CTC (--drop_bad leaves them out)", faults, DataError)
+        elif faults:
+            logger.warning("kept %d of %d utterances; left out:\n  %s", len(kept), len(feats), "\n  ".join(faults))
+        if not kept:
+            raise DataError("no utterance is left to train on or to validate with")
+        utt_ids, texts, targets = (list(column) for column in zip(*kept, strict=True))
+        return cls(feats, utt_ids, texts, targets)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Frames of each utterance."""
+        return [self.feats.num_frames[utt_id] for utt_id in self.utt_ids]
+
+
+class AsrTask(Task):
+    """CTC training of an encoder.
+
+    Args:
+        model: encoder and output layer
+        train: training utterances
+        valid: validation utterances
+        tokens: the token list
+        batch_size: of validation
+        settings: all that a resumed training must share, for the fingerprint
+
+    """
+
+    selects = "valid_cer"
+
+    def __init__(
+        self,
+        model: CtcModel,
+        train: Transcribed,
+        valid: Transcribed,
+        tokens: Tokens,
+        *,
+        batch_size: int,
+        settings: Mapping,
+    ) -> None:
+        self.model, self.train, self.valid, self.tokens = model, train, valid, tokens
+        self.batch_size = batch_size
+        self.utt_ids, self.lengths = train.utt_ids, train.lengths
+        self.device = next(model.parameters()).device
+        self.fingerprint = hash_of(
+            [settings, tokens.to_state(), train.feats.meta, train.utt_ids, train.texts, valid.utt_ids, valid.texts]
+        )
+
+    def loss(self, indices: np.ndarray) -> torch.Tensor:
+        """CTC loss, summed over frames and averaged over utterances."""
+        return self._loss(self.train, indices)[0]
+
+    def validate(self) -> dict[str, float]:
+        """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
+        hypotheses: dict[str, str] = {}
+        total = 0.0
+        order = np.argsort(self.valid.lengths, kind="stable")
+        for start in range(0, len(order), self.batch_size):
+            indices = order[start : start + self.batch_size]
+            loss, log_probs, lengths = self._loss(self.valid, indices)
+            total += loss.item() * len(indices)
+            for index, ids in zip(indices, greedy_decode(log_probs, lengths), strict=True):
+                hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
+        references = dict(zip(self.valid.utt_ids, self.valid.texts, strict=True))
+        scores = score_recognition(references, hypotheses)
+        return {"valid_loss": total / len(order), "valid_cer": scores["cer"], "valid_wer": scores["wer"]}
+
+    def _loss(
+        self, data: Transcribed, indices: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        features, lengths = pad([data.feats[data.utt_ids[index]] for index in indices])
+        targets = [data.targets[index] for index in indices]
+        log_probs, lengths = self.model(features.to(self.device), lengths.to(self.device))
+        loss = functional.ctc_loss(
+            log_probs.transpose(0, 1),
+            torch.tensor(sum(targets, []), device=self.device),
+            lengths,
+            torch.tensor([len(target) for target in targets], device=self.device),
+            blank=self.tokens.blank,
+            reduction="sum",
+        )
+        return loss / len(targets), log_probs, lengths
+
+
+def pad(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack matrices of different lengths.
+
+    Args:
+        arrays: each (T, D)
+
+    Returns:
+        zero-padded (B, T, D) float32, and lengths (B,) int64
+
+    """
+    lengths = torch.tensor([len(array) for array in arrays])
+    padded = torch.zeros(len(arrays), int(lengths.max()), arrays[0].shape[1])
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = torch.from_numpy(np.array(array))
+    return padded, lengths
+
+
+def plain_id(utt_id: str) -> str:
+    """The utterance that a tempo copy was made from."""
+    return utt_id.partition("-tempo")[0]
+
+
+def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:
+    if num_frames < encoder.min_frames:
+        raise DataError(f"{num_frames} frames; the encoder needs at least {encoder.min_frames}")
+    left = int(encoder.output_lengths(torch.tensor([num_frames]))[0])
+    # CTC puts a blank between equal neighbours (Graves et al. 2006)
+    needed = len(target) + sum(one == next_one for one, next_one in zip(target, target[1:], strict=False))
+    if left < needed:
+        raise DataError(f"too short for its text: {left} frames after the encoder, CTC needs {needed}")

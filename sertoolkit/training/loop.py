@@ -1,0 +1,235 @@
+"""The training loop: one for all tasks, exactly resumable.
+
+Order and random draws of a step follow from (seed, epoch, step) alone, so a checkpoint holds weights, optimiser and
+counters but no state of a generator; a training that is killed and started again ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sertoolkit.errors import Stopped, TrainingError
+from sertoolkit.storage import atomic
+from sertoolkit.tasks.base import Task
+from sertoolkit.training.batches import make_batches, step_seed
+from sertoolkit.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from sertoolkit.training.config import Training
+
+logger = logging.getLogger(__name__)
+
+OPTIMISERS = {
+    "sgd": lambda parameters, c: torch.optim.SGD(
+        parameters, lr=c.learning_rate, momentum=c.momentum, nesterov=c.momentum > 0, weight_decay=c.weight_decay
+    ),
+    "adam": lambda parameters, c: torch.optim.Adam(parameters, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "adamw": lambda parameters, c: torch.optim.AdamW(parameters, lr=c.learning_rate, weight_decay=c.weight_decay),
+}
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands; plain data of its checkpoints."""
+
+    epoch: int = 1
+    """The epoch under way, from 1."""
+    step: int = 0
+    """Steps of this epoch that are done."""
+    total_steps: int = 0
+    learning_rate: float = 0.0
+    loss_sum: float = 0.0
+    """Sum of the losses of this epoch's steps."""
+    best: float = math.inf
+    best_epoch: int = 0
+    waited: int = 0
+    """Epochs without improvement since the best one or the last annealing."""
+    seconds: float = 0.0
+    ended: bool = False
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """One entry an epoch."""
+
+
+class Trainer:
+    """Trains the model of a task; afterwards the model holds the weights of the best epoch.
+
+    Args:
+        task: model, loss and metrics
+        training: optimisation
+        seed: of order and dropout
+        folder: for checkpoints and ``train.jsonl``
+        stop: returns the number of the signal that asks to stop, or 0
+        show_progress: draw a bar an epoch
+
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        training: Training,
+        *,
+        seed: int,
+        folder: Path,
+        stop: Callable[[], int] = lambda: 0,
+        show_progress: bool = False,
+    ) -> None:
+        self.task, self.training, self.seed, self.folder = task, training, seed, folder
+        self.stop, self.show_progress = stop, show_progress
+        self.parameters = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
+        self.optimiser = OPTIMISERS[training.optimiser](self.parameters, training)
+        self.progress = Progress(learning_rate=training.learning_rate)
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.saved_at = time.monotonic()
+
+    def run(self) -> Progress:
+        """Train to the end, from the newest checkpoint where there is one.
+
+        Raises:
+            Stopped: if ``stop`` asked for it; the state is saved
+            TrainingError: if the loss or gradient is not finite; the weights before that step are kept
+            CheckpointError: if the checkpoints are damaged or of another training
+
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        restored = load_checkpoint(self.folder, self.task.model, self.optimiser, self.task.fingerprint)
+        if restored is not None:
+            meta, self.best_weights = restored
+            self.progress = Progress(**meta["progress"])
+            logger.info("resumed at epoch %d, step %d", self.progress.epoch, self.progress.step)
+        while not self.progress.ended:
+            self._epoch()
+        self.task.model.load_state_dict(self.best_weights)
+        self._write_history()
+        return self.progress
+
+    def finish(self) -> None:
+        """Drop the checkpoints; call this once the results are written."""
+        remove_checkpoints(self.folder)
+
+    def _epoch(self) -> None:
+        progress, started = self.progress, time.monotonic()
+        batches = make_batches(
+            self.task.lengths,
+            self.training.batch_size,
+            seed=self.seed,
+            epoch=progress.epoch,
+            ascending=self.training.sort_first_epoch and progress.epoch == 1,
+            bucket=self.training.bucket,
+        )
+        self.task.model.train()
+        for batch in self._bar(batches[progress.step :], len(batches)):
+            self._set_learning_rate(len(batches))
+            torch.manual_seed(step_seed(self.seed, progress.epoch, progress.step))
+            progress.loss_sum += self._step(batch)
+            progress.step += 1
+            progress.total_steps += 1
+            if self.stop() or time.monotonic() - self.saved_at > self.training.checkpoint_seconds:
+                progress.seconds += time.monotonic() - started
+                started = time.monotonic()
+                self._save()
+                if self.stop():
+                    raise Stopped(self.stop())
+        self.task.model.eval()
+        with torch.no_grad():
+            metrics = self.task.validate()
+        progress.seconds += time.monotonic() - started
+        self._end_epoch({"train_loss": progress.loss_sum / len(batches), **metrics})
+
+    def _step(self, batch: Any) -> float:
+        loss = self.task.loss(batch)
+        if not torch.isfinite(loss):
+            self._refuse("loss", batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
+        if not torch.isfinite(norm):
+            self._refuse("gradient", batch)
+        self.optimiser.step()
+        return loss.item()
+
+    def _refuse(self, what: str, batch: Any) -> None:
+        utterances = [self.task.utt_ids[index] for index in batch]
+        place = f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
+        report = self.folder / "not_finite.json"
+        atomic.write_text(report, json.dumps({"what": what, "where": place, "utt_ids": utterances}, indent=1) + "\n")
+        raise TrainingError(
+            f"{what} is not finite at {place} (utterances {', '.join(utterances[:3])}, ...; all in {report}); "
+            "look at these utterances, or lower learning_rate"
+        )
+
+    def _set_learning_rate(self, steps_an_epoch: int) -> None:
+        rate = self.progress.learning_rate
+        if self.training.schedule == "linear":
+            total, warmup = steps_an_epoch * self.training.max_epochs, self.training.warmup_steps
+            done = self.progress.total_steps
+            rise = (done + 1) / (warmup + 1)
+            fall = (total - done) / max(1, total - warmup)
+            rate = self.training.learning_rate * min(rise, fall, 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def _end_epoch(self, metrics: dict[str, float]) -> None:
+        training, progress = self.training, self.progress
+        value = metrics[self.task.selects]
+        rate = self.optimiser.param_groups[0]["lr"]
+        progress.history.append({"epoch": progress.epoch, "learning_rate": rate, **metrics})
+        if value < progress.best:
+            progress.best, progress.best_epoch, progress.waited = value, progress.epoch, 0
+            self.best_weights = {name: t.detach().clone() for name, t in self.task.model.state_dict().items()}
+        else:
+            progress.waited += 1
+        if training.schedule == "epoch" or (
+            training.schedule == "plateau" and progress.waited and progress.waited % max(1, training.patience) == 0
+        ):
+            progress.learning_rate *= training.anneal_factor
+        if self.show_progress:
+            text = " ".join(f"{name} {number:.4g}" for name, number in metrics.items())
+            logger.info("epoch %d: %s, learning rate %.2e, %.0f s", progress.epoch, text, rate, progress.seconds)
+        progress.ended = (
+            progress.epoch >= training.max_epochs
+            or (training.schedule != "linear" and progress.learning_rate < training.stop_learning_rate)
+            or bool(training.stop_patience and progress.epoch - progress.best_epoch >= training.stop_patience)
+        )
+        progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        if not math.isfinite(progress.best):
+            raise TrainingError(f"{self.task.selects} of the first validation is {value}; look at the validation data")
+        if self.stop() or time.monotonic() - self.saved_at > training.checkpoint_seconds or self.show_progress:
+            self._save()
+        if self.stop() and not progress.ended:
+            raise Stopped(self.stop())
+
+    def _save(self) -> None:
+        meta = {"fingerprint": self.task.fingerprint, "progress": dataclasses.asdict(self.progress)}
+        save_checkpoint(
+            self.folder, self.progress.total_steps, self.task.model, self.optimiser, meta, self.best_weights
+        )
+        self._write_history()
+        self.saved_at = time.monotonic()
+
+    def _write_history(self) -> None:
+        lines = (json.dumps(entry) + "\n" for entry in self.progress.history)
+        atomic.write_text(self.folder / "train.jsonl", "".join(lines))
+
+    def _bar(self, batches: list, total: int) -> Iterator:
+        if not self.show_progress:
+            yield from batches
+            return
+        bar = tqdm(
+            batches,
+            desc=f"epoch {self.progress.epoch}/{self.training.max_epochs}",
+            initial=self.progress.step,
+            total=total,
+            leave=False,
+            mininterval=1,
+        )
+        for batch in bar:
+            yield batch
+            bar.set_postfix(loss=f"{self.progress.loss_sum / max(1, self.progress.step):.3f}")

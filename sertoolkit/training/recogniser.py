@@ -1,0 +1,115 @@
+"""Train a recogniser from data directories and feature stores."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from sertoolkit.config import dump_yaml, hash_of, to_dict
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.errors import CheckpointError
+from sertoolkit.inference.recogniser import MODEL_FILE, Recogniser
+from sertoolkit.storage import atomic
+from sertoolkit.storage.ark import ArkReader
+from sertoolkit.storage.tensors import load_tensors
+from sertoolkit.tasks.asr import AsrTask, Transcribed
+from sertoolkit.text.tokens import load_tokens
+from sertoolkit.training.batches import step_seed
+from sertoolkit.training.config import AsrConfig
+from sertoolkit.training.loop import Trainer
+from sertoolkit.training.signals import stop_requests
+from sertoolkit.version import environment
+
+logger = logging.getLogger(__name__)
+
+
+def train_recogniser(
+    config: AsrConfig,
+    *,
+    train_data: Path,
+    train_feats: Path,
+    valid_data: Path,
+    valid_feats: Path,
+    tokens_dir: Path,
+    out: Path,
+    device: str = "cpu",
+    drop_bad: bool = False,
+) -> Path:
+    """Train, and write ``model.safetensors``, ``config.yaml`` and ``train.jsonl`` into ``out``.
+
+    Goes on from a checkpoint in ``out``; does nothing if the same training has ended there.
+
+    Args:
+        config: encoder and optimisation
+        train_data: data directory with transcripts
+        train_feats: feature store of the same utterances, tempo copies allowed
+        valid_data: as ``train_data``; its character error rate selects the epoch
+        valid_feats: as ``train_feats``
+        tokens_dir: token list
+        out: experiment folder
+        device: as torch names it
+        drop_bad: leave utterances out that CTC cannot learn from, with a count
+
+    Returns:
+        path of the model
+
+    Raises:
+        DataError: names every utterance that cannot be trained on
+        CheckpointError: if ``out`` holds another training, or is damaged
+        Stopped: on SIGTERM or Ctrl-C, the state saved
+
+    """
+    tokens = load_tokens(tokens_dir)
+    train_store = ArkReader(train_feats)
+    frontend = {key: train_store.meta[key] for key in ("frontend", "frontend_conf")}
+    valid_store = ArkReader(valid_feats, expect=frontend)
+    torch.manual_seed(step_seed(config.seed, 0, 0))
+    recogniser = Recogniser.build(
+        encoder=config.encoder, encoder_conf=config.encoder_conf, tokens=tokens, **frontend
+    )
+    encoder = recogniser.encoder
+    train = Transcribed.check(train_store, DataDir.read(train_data).text, tokens, encoder, drop_bad=drop_bad)
+    valid = Transcribed.check(valid_store, DataDir.read(valid_data).text, tokens, encoder, drop_bad=drop_bad)
+    recogniser.model.to(device)
+    task = AsrTask(
+        recogniser.model, train, valid, tokens, batch_size=config.training.batch_size, settings=to_dict(config)
+    )
+    model_path = out / MODEL_FILE
+    if _has_ended(model_path, task.fingerprint):
+        logger.info("%s: this training has ended already", model_path)
+        return model_path
+    out.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(out / "config.yaml", dump_yaml(to_dict(config)))
+    atomic.write_text(out / "environment.yaml", dump_yaml(environment()))
+    num_parameters = sum(parameter.numel() for parameter in recogniser.model.parameters())
+    logger.info("%s, %d parameters, %d utterances", config.encoder, num_parameters, len(train.utt_ids))
+    with stop_requests() as stop:
+        trainer = Trainer(task, config.training, seed=config.seed, folder=out, stop=stop, show_progress=True)
+        progress = trainer.run()
+    recogniser.model.eval()
+    recogniser.save(
+        model_path,
+        fingerprint=task.fingerprint,
+        config_hash=hash_of(to_dict(config)),
+        num_parameters=num_parameters,
+        best_epoch=progress.best_epoch,
+        epochs=len(progress.history),
+        seconds=round(progress.seconds),
+        valid_cer=progress.best,
+        environment=environment(),
+    )
+    trainer.finish()
+    return model_path
+
+
+def _has_ended(path: Path, fingerprint: str) -> bool:
+    if not path.exists():
+        return False
+    meta = load_tensors(path)[1]
+    if meta.get("fingerprint") != fingerprint:
+        raise CheckpointError(
+            f"{path}: made with other data or settings than this training; remove its folder or train into another one"
+        )
+    return True
