@@ -56,7 +56,11 @@ class Stopped(SertoolkitError):
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by signal {signal_number}; start the same command again to go on")
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return type(self), (self.signal_number,)  # it crosses process borders
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

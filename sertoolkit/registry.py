@@ -52,8 +52,9 @@ def register(kind: str, name: str) -> Callable[[type], type]:
 
     def decorate(cls: type) -> type:
         origin = f"{cls.__module__}:{cls.__qualname__}"
-        for other in _sources(kind).get(name, []):
-            raise PluginError(f"{kind} {name!r} is defined twice: by {other} and by {origin}; rename one")
+        others = [other for other in _sources(kind).get(name, []) if other != origin]
+        if others:
+            raise PluginError(f"{kind} {name!r} is defined twice: by {others[0]} and by {origin}; rename one")
         _registered[kind, name] = (cls, origin)
         return cls
 
@@ -136,12 +137,11 @@ def _entry_points(kind: str) -> list[metadata.EntryPoint]:
 def _sources(kind: str) -> dict[str, list[str]]:
     """Where each name of a kind comes from; more than one origin is an error once it is chosen."""
     sources = {name: [target] for name, target in BUILT_IN[kind].items()}
-    for point in _entry_points(kind):
-        owner = point.dist.name if point.dist else "?"
-        sources.setdefault(point.name, []).append(f"{point.value} (package {owner})")
-    for (registered_kind, name), (_, origin) in _registered.items():
-        if registered_kind == kind:
-            sources.setdefault(name, []).append(origin)
+    found = [(point.name, point.value) for point in _entry_points(kind)]
+    found += [(name, origin) for (its_kind, name), (_, origin) in _registered.items() if its_kind == kind]
+    for name, origin in found:
+        if origin not in sources.setdefault(name, []):  # a listed class may also register itself
+            sources[name].append(origin)
     return sources
 
 

@@ -1,0 +1,52 @@
+"""Command ``encode``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = """Run a frozen recogniser once over a corpus and store the layers that the chosen systems need.
+
+Layers are stored as means over time where that is all a system needs, else frame by frame. Stores that are there and
+belong to this encoder and these features are left as they are.
+
+example: sertoolkit encode --asr_exp exp/asr --feats dump/power_spectrogram/all --ser_config conf/ser.yaml \\
+             --systems "mp-2 rnn-2" --out dump/encoded/all"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle")
+    parser.add_argument("--print_frontend", action="store_true", help="print the encoder's frontend and end")
+    parser.add_argument("--feats", type=Path, metavar="DIR", help="features of that frontend")
+    parser.add_argument("--ser_config", type=Path, metavar="FILE", help="systems")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser.add_argument("--systems", default="", help="names; default: all of the configuration")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the layers")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Encode, or name the frontend."""
+    from sertoolkit import registry
+    from sertoolkit.commands.train_ser import load_ser_config
+    from sertoolkit.encoders.layers import store_layers
+    from sertoolkit.errors import ConfigError
+    from sertoolkit.inference.recogniser import Recogniser
+    from sertoolkit.tasks.ser import form_of
+
+    recogniser = Recogniser.load(args.asr_exp)
+    if args.print_frontend:
+        print(recogniser.frontend_name)
+        return
+    if not (args.feats and args.ser_config and args.out):
+        raise ConfigError("encode needs --feats, --ser_config and --out")
+    needed = set()
+    for system in load_ser_config(args).choose(args.systems.split()).values():
+        form = form_of(registry.get("head", system.head))
+        needed |= {(layer, form) for layer in system.layers if form}
+    if not needed:
+        print("no chosen system needs the encoder: nothing to encode")
+        return
+    written = store_layers(recogniser, args.feats, args.out, needed)
+    print(f"{args.out}: {len(written)} stores written, {len(needed) - len(written)} were there")

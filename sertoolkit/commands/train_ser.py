@@ -1,0 +1,76 @@
+"""Command ``train-ser``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = """Train emotion systems over folds and seeds: one member each, in parallel processes.
+
+Finished members are kept: stopped or killed, the same command goes on at the first missing one and ends with the same
+table. Folds are audited for leaks of speakers before training starts.
+
+example: sertoolkit train-ser --ser_config conf/ser.yaml --systems "baseline-96 mp-2" --seeds "1 2 3" \\
+             --protocol_dir exp/ser/protocol --side dump/mfcc_pitch/all --layers dump/encoded/all --out exp/ser --nj 2"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--ser_config", type=Path, required=True, metavar="FILE", help="systems and training")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="training.max_epochs=5")
+    parser.add_argument("--systems", default="", help='names of the configuration, e.g. "mp-1 mp-2"; default: all')
+    parser.add_argument("--folds", default="", help='e.g. "fold-01 fold-02"; default: all')
+    parser.add_argument("--seeds", default="1", help='whole numbers, e.g. "1 2 3"')
+    parser.add_argument("--protocol_dir", type=Path, required=True, metavar="DIR", help="made by `protocol`")
+    parser.add_argument("--side", type=Path, metavar="DIR", help="side features, for heads that need them")
+    parser.add_argument("--layers", type=Path, metavar="DIR", help="made by `encode`, for heads that need an encoder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
+    parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train the grid."""
+    from sertoolkit.training.grid import GridPaths, train_grid
+
+    config = load_ser_config(args)
+    paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out)
+    trained = train_grid(
+        config,
+        paths,
+        systems=args.systems.split(),
+        folds=[fold for fold in args.folds.split() if fold != "all"],
+        seeds=parse_seeds(args.seeds),
+        num_jobs=args.nj,
+    )
+    print(f"{args.out}: {trained} members trained now")
+
+
+def load_ser_config(args: argparse.Namespace):  # noqa: ANN201
+    """The configuration of ``--ser_config``, ``--set`` and ``--plugin``, its plugins loaded."""
+    import dataclasses
+
+    from sertoolkit import registry
+    from sertoolkit.config import load_config
+    from sertoolkit.training.config import SerConfig
+
+    config = load_config(SerConfig, args.ser_config, args.set)
+    config = dataclasses.replace(config, plugins=[*config.plugins, *args.plugin])
+    for plugin in config.plugins:
+        registry.load_plugin(plugin)
+    return config
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Whole numbers from "1 2 3".
+
+    Raises:
+        ConfigError: if one is not a whole number of 0 or more, or there is none
+
+    """
+    from sertoolkit.errors import ConfigError
+
+    words = text.split()
+    if not words or not all(word.isdecimal() for word in words):
+        raise ConfigError(f"--seeds {text!r}: expected whole numbers, e.g. --seeds '1 2 3'")
+    return [int(word) for word in words]

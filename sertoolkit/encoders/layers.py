@@ -1,0 +1,127 @@
+"""Layers of a frozen encoder, computed once an utterance and kept in ark stores.
+
+    OUT/layer-2/pooled/    mean over valid frames, (D,) an utterance
+    OUT/layer-2/frames/    (T', D) an utterance
+
+Each store carries the hash of the encoder's weights and of the features, and is refused beside others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sertoolkit.config import hash_of
+from sertoolkit.errors import ArkError, ConfigError
+from sertoolkit.inference.recogniser import Recogniser
+from sertoolkit.networks import masked_mean
+from sertoolkit.storage.ark import ArkReader, ArkWriter
+from sertoolkit.tasks.asr import pad
+
+logger = logging.getLogger(__name__)
+
+FORMS = ("pooled", "frames")
+
+
+def layer_dir(root: Path, layer: int, form: str) -> Path:
+    """Where the store of a layer stands.
+
+    Args:
+        root: folder of all layers of a corpus
+        layer: from 1
+        form: ``pooled`` or ``frames``
+
+    """
+    return root / f"layer-{layer}" / form
+
+
+def store_layers(
+    recogniser: Recogniser, feats_dir: Path, out: Path, needed: Iterable[tuple[int, str]], *, batch_size: int = 16
+) -> list[Path]:
+    """Run the frozen encoder once over all utterances; write the layers that are needed and not there yet.
+
+    Args:
+        recogniser: lends its encoder
+        feats_dir: features of its frontend
+        out: folder of the layers
+        needed: pairs (layer from 1, form)
+        batch_size: utterances of similar duration computed together; no result depends on it
+
+    Returns:
+        the stores that were written
+
+    Raises:
+        ConfigError: if the encoder has no such layer
+        ArkError: if the features were made by another frontend, are too short, or are damaged
+
+    """
+    encoder = recogniser.encoder.freeze()
+    needed = sorted(set(needed))
+    for layer, form in needed:
+        if not 1 <= layer <= len(encoder.layer_dims):
+            raise ConfigError(f"layer {layer}: the encoder has layers 1 to {len(encoder.layer_dims)}")
+        if form not in FORMS:
+            raise ConfigError(f"form {form!r}: expected one of {', '.join(FORMS)}")
+    feats = ArkReader(
+        feats_dir, expect={"frontend": recogniser.frontend_name, "frontend_conf": recogniser.frontend_conf}
+    )
+    short = [utt_id for utt_id, length in feats.num_frames.items() if length < encoder.min_frames]
+    if short:
+        raise ArkError(
+            f"{feats_dir}: {len(short)} utterances have fewer than the {encoder.min_frames} frames that the encoder "
+            f"needs: {', '.join(short[:5])}; take them out of the data directory"
+        )
+    metas = {
+        (layer, form): {
+            "kind": "layer",
+            "layer": layer,
+            "form": form,
+            "encoder": recogniser.encoder_name,
+            "encoder_hash": recogniser.encoder_hash(),
+            "feats_hash": hash_of(feats.meta),
+            "frame_shift": feats.meta["frame_shift"] * encoder.subsampling,
+        }
+        for layer, form in needed
+    }
+    missing = [key for key in needed if not _is_there(layer_dir(out, *key), metas[key])]
+    if missing:
+        logger.info("encoding %d utterances once, for %s", len(feats), _words(missing))
+        with contextlib.ExitStack() as stack:
+            writers = {key: stack.enter_context(ArkWriter(layer_dir(out, *key), metas[key])) for key in missing}
+            _encode(recogniser, feats, writers, batch_size)
+    return [layer_dir(out, *key) for key in missing]
+
+
+@torch.no_grad()
+def _encode(
+    recogniser: Recogniser, feats: ArkReader, writers: dict[tuple[int, str], ArkWriter], batch_size: int
+) -> None:
+    by_length = sorted(feats, key=lambda utt_id: (feats.num_frames[utt_id], utt_id))
+    with tqdm(total=len(by_length), desc="encode", unit="utt", mininterval=1) as bar:
+        for start in range(0, len(by_length), batch_size):
+            utt_ids = by_length[start : start + batch_size]
+            layers, lengths = recogniser.encoder(*pad([feats[utt_id] for utt_id in utt_ids]))
+            for (number, form), writer in writers.items():
+                layer = layers[number - 1]
+                rows = masked_mean(layer, lengths) if form == "pooled" else layer
+                for utt_id, row, length in zip(utt_ids, rows, lengths.tolist(), strict=True):
+                    writer.write(utt_id, np.ascontiguousarray(row.numpy() if form == "pooled" else row[:length]))
+            bar.update(len(utt_ids))
+
+
+def _is_there(directory: Path, meta: dict) -> bool:
+    try:
+        ArkReader(directory, expect=meta)
+    except ArkError:
+        return False
+    return True
+
+
+def _words(keys: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"layer {layer} ({form})" for layer, form in keys)

@@ -1,0 +1,187 @@
+"""Task ``ser``: emotion classes by cross-entropy; the epoch with the lowest validation cross-entropy is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sertoolkit.corpus.protocol import Fold
+from sertoolkit.encoders.layers import layer_dir
+from sertoolkit.errors import ConfigError, DataError, report_faults
+from sertoolkit.heads.base import Head
+from sertoolkit.scoring.emotion import score_emotion
+from sertoolkit.storage.ark import ArkReader
+from sertoolkit.tasks.asr import pad
+from sertoolkit.tasks.base import Task
+
+Inputs = tuple[list[torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
+
+
+class HeadInputs:
+    """What a head sees of each utterance, from stores: side features, pooled layers, or frames of layers.
+
+    Args:
+        head: the class, which states its needs
+        layers: encoder layers, from 1
+        side_dir: store of side features; only opened if the head needs it
+        layers_dir: folder of the encoder's layers; only opened if the head needs it
+
+    Raises:
+        ConfigError: if the head needs a store that is not given
+        ArkError: if a store is missing or damaged
+
+    """
+
+    def __init__(
+        self, head: type[Head], layers: Sequence[int], *, side_dir: Path | None, layers_dir: Path | None
+    ) -> None:
+        self.form = form_of(head)
+        if self.form and not layers:
+            raise ConfigError(f"head {head.__name__} reads encoder layers: name them by `layers: [2]`")
+        if self.form and layers_dir is None:
+            raise ConfigError(f"head {head.__name__} reads encoder layers: give --layers (and --asr_exp to a recipe)")
+        if "side" in head.needs and side_dir is None:
+            raise ConfigError(f"head {head.__name__} reads side features: give --side")
+        self.side = ArkReader(side_dir) if "side" in head.needs else None
+        self.layers = [ArkReader(layer_dir(layers_dir, layer, self.form)) for layer in layers] if self.form else []
+        self.pooled: list[dict[str, torch.Tensor]] = []
+        if self.form == "pooled":  # small, and read at every step
+            self.pooled = [{u: torch.from_numpy(np.array(layer[u])) for u in layer} for layer in self.layers]
+
+    @property
+    def stores(self) -> list[ArkReader]:
+        """All stores that are read."""
+        return [*self.layers, *([self.side] if self.side is not None else [])]
+
+    @property
+    def layer_dims(self) -> list[int]:
+        """Values of each layer."""
+        return [layer.dim for layer in self.layers]
+
+    @property
+    def side_dim(self) -> int | None:
+        """Values a frame of the side features."""
+        return self.side.dim if self.side is not None else None
+
+    @property
+    def encoder_hash(self) -> str | None:
+        """Hash of the frozen encoder, or None for heads without one."""
+        return self.layers[0].meta["encoder_hash"] if self.layers else None
+
+    def num_frames(self, utt_id: str) -> int:
+        """Duration of an utterance: batches are made by it."""
+        timed = self.side if self.side is not None else self.layers[0]
+        return timed.num_frames[utt_id]
+
+    def check(self, utt_ids: Sequence[str]) -> None:
+        """Raise if a store lacks an utterance.
+
+        Raises:
+            DataError: names every one
+
+        """
+        faults = [
+            f"utterance {utt_id}: not in {store.directory}"
+            for store in self.stores
+            for utt_id in utt_ids
+            if utt_id not in store
+        ]
+        report_faults("utterances of the protocol without features (run the stages before again)", faults, DataError)
+
+    def batch(self, utt_ids: Sequence[str]) -> Inputs:
+        """What :meth:`sertoolkit.heads.base.Head.forward` takes, of these utterances."""
+        layers: list[torch.Tensor] = []
+        lengths = side = side_lengths = None
+        if self.form == "pooled":
+            layers = [torch.stack([pooled[utt_id] for utt_id in utt_ids]) for pooled in self.pooled]
+        for layer in self.layers if self.form == "frames" else []:
+            frames, lengths = pad([layer[utt_id] for utt_id in utt_ids])
+            layers.append(frames)
+        if self.side is not None:
+            side, side_lengths = pad([self.side[utt_id] for utt_id in utt_ids])
+        return layers, lengths, side, side_lengths
+
+
+def form_of(head: type[Head]) -> str | None:
+    """The cheapest form of encoder layers that serves a head: ``pooled``, ``frames``, or None.
+
+    Raises:
+        ConfigError: if the head asks for both
+
+    """
+    forms = sorted(head.needs & {"pooled", "frames"})
+    if len(forms) > 1:
+        raise ConfigError(f"head {head.__name__} needs both pooled layers and frames; it can pool the frames itself")
+    return forms[0] if forms else None
+
+
+class SerTask(Task):
+    """Cross-entropy training of a head on one fold.
+
+    Args:
+        model: the head
+        inputs: what it sees
+        fold: utterances, classes and speakers
+        classes: in the order of the output units
+        batch_size: of validation and prediction
+        fingerprint: hash of everything that a resumed training must share
+
+    """
+
+    selects = "valid_loss"
+
+    def __init__(
+        self,
+        model: Head,
+        inputs: HeadInputs,
+        fold: Fold,
+        classes: Sequence[str],
+        *,
+        batch_size: int,
+        fingerprint: str,
+    ) -> None:
+        self.model, self.inputs, self.fold, self.classes = model, inputs, fold, tuple(classes)
+        self.batch_size, self.fingerprint = batch_size, fingerprint
+        self.utt_ids = list(fold.train)
+        self.lengths = [inputs.num_frames(utt_id) for utt_id in self.utt_ids]
+
+    def loss(self, indices: np.ndarray) -> torch.Tensor:
+        """Mean cross-entropy."""
+        utt_ids = [self.utt_ids[index] for index in indices]
+        return functional.cross_entropy(self.model(*self.inputs.batch(utt_ids)), self._targets(utt_ids))
+
+    def validate(self) -> dict[str, float]:
+        """Cross-entropy and unweighted average recall."""
+        posteriors = self.posteriors(self.fold.valid)
+        targets = self._targets(self.fold.valid)
+        chosen = posteriors[torch.arange(len(targets)), targets]
+        predicted = [self.classes[index] for index in posteriors.argmax(1)]
+        truth = [self.fold.truth[utt_id] for utt_id in self.fold.valid]
+        scores = score_emotion(truth, predicted, self.classes)
+        return {"valid_loss": -chosen.log().mean().item(), "valid_uar": scores["uar"]}
+
+    @torch.no_grad()
+    def posteriors(self, utt_ids: Sequence[str]) -> torch.Tensor:
+        """Posterior of each class.
+
+        Args:
+            utt_ids: any utterances of the stores
+
+        Returns:
+            (N, C) float64, rows in the order of ``utt_ids``
+
+        """
+        self.model.eval()
+        order = sorted(range(len(utt_ids)), key=lambda index: self.inputs.num_frames(utt_ids[index]))
+        logits = torch.empty(len(utt_ids), len(self.classes), dtype=torch.float64)
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            logits[rows] = self.model(*self.inputs.batch([utt_ids[row] for row in rows])).double()
+        return logits.softmax(1)
+
+    def _targets(self, utt_ids: Sequence[str]) -> torch.Tensor:
+        return torch.tensor([self.classes.index(self.fold.truth[utt_id]) for utt_id in utt_ids])

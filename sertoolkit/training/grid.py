@@ -1,0 +1,148 @@
+"""Train all members of a grid: in parallel processes, resumable at the first one that is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sertoolkit import registry
+from sertoolkit.config import dump_yaml, to_dict
+from sertoolkit.corpus.protocol import read_protocol
+from sertoolkit.errors import ConfigError, Stopped, TrainingError, suggest
+from sertoolkit.storage import atomic
+from sertoolkit.training.config import SerConfig
+from sertoolkit.training.members import Grid, Member, list_members
+from sertoolkit.training.signals import stop_requests
+from sertoolkit.version import environment
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class GridPaths:
+    """Folders of a grid; each worker opens them itself."""
+
+    protocol_dir: Path
+    side_dir: Path | None
+    layers_dir: Path | None
+    exp: Path
+
+    def open(self, config: SerConfig) -> Grid:
+        """The grid; its protocol is audited for leaks here, when training starts."""
+        return Grid(config, read_protocol(self.protocol_dir), self.side_dir, self.layers_dir, self.exp)
+
+
+def train_grid(
+    config: SerConfig,
+    paths: GridPaths,
+    *,
+    systems: Sequence[str] = (),
+    folds: Sequence[str] = (),
+    seeds: Sequence[int] = (1,),
+    num_jobs: int = 1,
+) -> int:
+    """Train the members that are missing.
+
+    Args:
+        config: systems and training
+        paths: where everything stands
+        systems: names; empty: all of the configuration
+        folds: names; empty: all of the protocol
+        seeds: one training each
+        num_jobs: processes, one thread each; no result depends on it
+
+    Returns:
+        how many members were trained now
+
+    Raises:
+        ConfigError: if a system, fold or seed is unknown
+        DataError: if a speaker is in two sets of a fold, or features are missing
+        CheckpointError: if the folder holds results of other settings
+        Stopped: on SIGTERM or Ctrl-C; what was done stays
+
+    """
+    grid = paths.open(config)
+    names = list(config.choose(list(systems)))
+    for fold in folds:
+        if fold not in grid.protocol.folds:
+            known = grid.protocol.folds
+            raise ConfigError(f"unknown fold {fold!r}{suggest(fold, known)} (known: {', '.join(known)})")
+    members = list_members(names, list(folds or grid.protocol.folds), sorted(set(seeds)))
+    todo = [member for member in members if not grid.is_done(member)]
+    for name in names:  # a wrong setting shows before the first training, not after hours
+        grid.build_head(name)
+    logger.info("%d members, %d done already, %d to train", len(members), len(members) - len(todo), len(todo))
+    if not todo:
+        return 0
+    paths.exp.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(paths.exp / "config.yaml", dump_yaml(to_dict(config)))
+    atomic.write_text(paths.exp / "environment.yaml", dump_yaml(environment()))
+    with stop_requests() as stop:
+        _run(config, paths, todo, min(num_jobs, len(todo)), stop)
+    return len(todo)
+
+
+def _run(
+    config: SerConfig, paths: GridPaths, todo: Sequence[Member], num_jobs: int, stop: Callable[[], int]
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    stopping = context.Event()
+    pool = ProcessPoolExecutor(
+        num_jobs, mp_context=context, initializer=_start_worker, initargs=(config, paths, stopping, os.getpid())
+    )
+    with pool, tqdm(total=len(todo), desc="train", unit="member", mininterval=1, smoothing=0.05) as bar:
+        pending: set[Future] = {pool.submit(_train, member) for member in todo}
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    member, summary = future.result()
+                    bar.update()
+                    bar.set_postfix_str(f"{member.system} {member.fold} {summary['seconds']:.0f}s", refresh=False)
+                if stop():
+                    raise Stopped(stop())
+        except BaseException as error:
+            stopping.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(error, BrokenPipeError):
+                raise TrainingError("a worker process ended unexpectedly (out of memory?); lower --nj") from error
+            raise
+
+
+_grid: Grid
+_stopping: Event
+
+
+def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, parent: int) -> None:
+    """Open the grid in a worker; it stops when asked to by the event, and ends when its parent is gone."""
+    import torch
+
+    global _grid, _stopping  # noqa: PLW0603  one grid a worker process
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    torch.set_num_threads(1)
+    for plugin in config.plugins:
+        registry.load_plugin(plugin)
+    _grid, _stopping = paths.open(config), stopping
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _train(member: Member) -> tuple[Member, dict]:
+    return member, _grid.train(member, lambda: signal.SIGTERM if _stopping.is_set() else 0)

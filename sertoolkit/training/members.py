@@ -1,0 +1,180 @@
+"""Members of the grid: one training is one (system, fold, seed), and one folder.
+
+    EXP/<system>/<fold>/seed-<n>/
+        predictions.valid.tsv  predictions.test.tsv    scores come from these alone
+        model.safetensors                              weights of the best epoch
+        train.jsonl                                    one line an epoch
+        member.yaml                                    hashes and costs; written last, so it says that all is there
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sertoolkit import registry
+from sertoolkit.config import from_dict, hash_of, load_yaml, to_dict
+from sertoolkit.corpus.protocol import Fold, ResolvedProtocol
+from sertoolkit.errors import CheckpointError
+from sertoolkit.scoring.predictions import write_predictions
+from sertoolkit.storage import atomic
+from sertoolkit.storage.tensors import save_tensors
+from sertoolkit.tasks.ser import HeadInputs, SerTask
+from sertoolkit.training.batches import step_seed
+from sertoolkit.training.config import SerConfig, System
+from sertoolkit.training.loop import Trainer
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE = "model.safetensors"
+MEMBER_FILE = "member.yaml"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Member:
+    """One training."""
+
+    system: str
+    fold: str
+    seed: int
+
+    def folder(self, exp: Path) -> Path:
+        """Where its results stand."""
+        return exp / self.system / self.fold / f"seed-{self.seed}"
+
+
+def list_members(systems: Sequence[str], folds: Sequence[str], seeds: Sequence[int]) -> list[Member]:
+    """All members of a grid, system by system."""
+    return [Member(*cell) for cell in itertools.product(systems, folds, seeds)]
+
+
+@dataclasses.dataclass
+class Grid:
+    """Everything that members share.
+
+    Attributes:
+        config: systems and training
+        protocol: classes and folds
+        side_dir: store of side features, or None
+        layers_dir: folder of encoder layers, or None
+        exp: experiment folder
+
+    """
+
+    config: SerConfig
+    protocol: ResolvedProtocol
+    side_dir: Path | None
+    layers_dir: Path | None
+    exp: Path
+
+    def __post_init__(self) -> None:
+        self._inputs: dict[str, HeadInputs] = {}
+        self._protocol_hash = self.protocol.hash
+
+    def system(self, name: str) -> System:
+        """Settings of a system."""
+        return self.config.systems[name]
+
+    def inputs(self, name: str) -> HeadInputs:
+        """Stores of a system, opened once."""
+        if name not in self._inputs:
+            system = self.system(name)
+            head = registry.get("head", system.head)
+            inputs = HeadInputs(head, system.layers, side_dir=self.side_dir, layers_dir=self.layers_dir)
+            inputs.check(sorted({u for fold in self.protocol.folds.values() for u in fold.truth}))
+            self._inputs[name] = inputs
+        return self._inputs[name]
+
+    def fold(self, name: str) -> Fold:
+        """Utterances of a fold."""
+        return self.protocol.folds[name]
+
+    def hashes(self, member: Member) -> dict[str, str | None]:
+        """What a member's result depends on."""
+        inputs = self.inputs(member.system)
+        settings = {"system": to_dict(self.system(member.system)), "training": to_dict(self.config.training)}
+        return {
+            "protocol": self._protocol_hash,
+            "encoder": inputs.encoder_hash,
+            "config": hash_of(settings),
+            "data": hash_of([store.meta for store in inputs.stores]),
+        }
+
+    def build_head(self, name: str) -> torch.nn.Module:
+        """An untrained head, its weights drawn from torch's generator."""
+        system, inputs = self.system(name), self.inputs(name)
+        head = registry.get("head", system.head)
+        return head(
+            from_dict(head.Config, system.head_conf, f"head_conf of {name}"),
+            layer_dims=inputs.layer_dims,
+            side_dim=inputs.side_dim,
+            num_classes=len(self.protocol.protocol.classes),
+        )
+
+    def is_done(self, member: Member) -> bool:
+        """Whether a member's results are there and were made with the present settings.
+
+        Raises:
+            CheckpointError: if they were made with others
+
+        """
+        path = member.folder(self.exp) / MEMBER_FILE
+        if not path.exists():
+            return False
+        found, expected = load_yaml(path)["hashes"], self.hashes(member)
+        changed = [name for name in expected if found.get(name) != expected[name]]
+        if changed:
+            raise CheckpointError(
+                f"{path}: made with another {', '.join(changed)}; remove {self.exp} or train into another folder"
+            )
+        return True
+
+    def train(self, member: Member, stop: Callable[[], int] = lambda: 0) -> dict[str, Any]:
+        """Train one member and write its folder.
+
+        Args:
+            member: which one
+            stop: returns the number of a signal that asks to stop, or 0
+
+        Returns:
+            what ``member.yaml`` holds
+
+        """
+        folder, hashes, training = member.folder(self.exp), self.hashes(member), self.config.training
+        classes, fold = self.protocol.protocol.classes, self.fold(member.fold)
+        torch.manual_seed(step_seed(member.seed, 0, 0))
+        task = SerTask(
+            self.build_head(member.system),
+            self.inputs(member.system),
+            fold,
+            classes,
+            batch_size=training.batch_size,
+            fingerprint=hash_of([hashes, dataclasses.asdict(member)]),
+        )
+        trainer = Trainer(task, training, seed=member.seed, folder=folder, stop=stop)
+        progress = trainer.run()
+        for name in ("valid", "test"):
+            utt_ids = getattr(fold, name)
+            truth = [fold.truth[utt_id] for utt_id in utt_ids]
+            path = folder / f"predictions.{name}.tsv"
+            write_predictions(path, utt_ids, truth, task.posteriors(utt_ids).numpy(), classes)
+        settings = {"system": to_dict(self.system(member.system)), "classes": list(classes), "hashes": hashes}
+        save_tensors(folder / MODEL_FILE, task.model.state_dict(), settings)
+        summary = {
+            **dataclasses.asdict(member),
+            "hashes": hashes,
+            "num_parameters": sum(parameter.numel() for parameter in task.model.parameters()),
+            "best_epoch": progress.best_epoch,
+            "valid_loss": progress.best,
+            "epochs": len(progress.history),
+            "seconds": round(progress.seconds, 2),
+        }
+        atomic.write_yaml(folder / MEMBER_FILE, summary)
+        trainer.finish()
+        return summary
