@@ -80,6 +80,7 @@ class Encoder(nn.Module, ABC):
         return super().train(mode and not self.frozen)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, without a graph if frozen."""
         # here and not in forward, so that a plugin's own forward is covered too
         if not self.frozen:
             return super().__call__(*args, **kwargs)

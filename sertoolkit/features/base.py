@@ -59,7 +59,7 @@ def frames(waveform: np.ndarray, *, window: int, step: float) -> np.ndarray:
 
 
 def normalise(features: np.ndarray) -> np.ndarray:
-    """Subtract the mean and divide by the standard deviation of each value over the utterance (PAPER section 1).
+    """Bring each value to mean 0 and standard deviation 1 over the utterance (PAPER section 1).
 
     Args:
         features: (num_frames, dim)
@@ -84,7 +84,7 @@ class Frontend(ABC):
     A plugin sets, as class attributes or in its constructor:
 
     * `name`: as registered
-    * `Config`: frozen dataclass of its settings, with the field `normalise`; the class is built as `cls(config)`
+    * `Config`: frozen dataclass of its settings, among them `normalise`; the class is built as `cls(config)`
     * `sampling_rate` in Hz, `frame_shift` in seconds, `dim` values a frame
     * `min_samples`: fewest samples that give a frame
 
@@ -142,7 +142,8 @@ class Frontend(ABC):
             raise AudioError(f"{self.name}: found audio of shape {waveform.shape}, expected one channel")
         if len(waveform) < self.min_samples:
             raise AudioError(
-                f"{self.name}: found {len(waveform)} samples, expected at least {self.min_samples}; drop the utterance"
+                f"{self.name}: found {len(waveform)} samples, expected at least {self.min_samples}; "
+                "drop the utterance"
             )
         if not np.isfinite(waveform).all():
             raise AudioError(f"{self.name}: audio holds values that are not finite")

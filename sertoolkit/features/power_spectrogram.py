@@ -11,7 +11,7 @@ from sertoolkit.features.base import Frontend, frames
 
 WINDOW = 320  # samples: 20 ms (Lakomkin et al. 2017, 3.1.1)
 STEP = 160  # samples: 10 ms
-# Power of 16-bit rounding noise under this window: 1/12 of a squared step times the sum of the squared window.
+# Power of 16-bit rounding noise under this window: 1/12 of a squared step times the window's squared sum.
 # Below it a recording holds no speech, and digital silence would otherwise dominate the deviation.
 FLOOR = 1e-8
 
