@@ -29,6 +29,7 @@ class Training:
     anneal_factor: float = 0.5
     """The learning rate is multiplied by this; the recogniser's 1 / 1.1 an epoch is 0.909."""
     patience: int = 2
+    """Epochs without improvement before annealing (``plateau``)."""
     stop_learning_rate: float = 1e-6
     """Training ends once the learning rate falls below this (``plateau`` and ``epoch``)."""
     stop_patience: int = 0
@@ -42,10 +43,10 @@ class Training:
     """At most this much work is lost when the process is killed."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip_norm", "batch_size", "max_epochs", "checkpoint_seconds"):
+        for name in ("learning_rate", "clip_norm", "batch_size", "max_epochs", "patience", "checkpoint_seconds"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
-        for name in ("weight_decay", "patience", "stop_patience", "warmup_steps", "momentum"):
+        for name in ("weight_decay", "stop_patience", "warmup_steps", "momentum"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, found {getattr(self, name)}")
         if not 0 < self.anneal_factor < 1:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def _run(
         except BaseException as error:
             stopping.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            if isinstance(error, BrokenPipeError):
+            if isinstance(error, BrokenProcessPool):
                 raise TrainingError("a worker process ended unexpectedly (out of memory?); lower --nj") from error
             raise
 

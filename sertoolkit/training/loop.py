@@ -137,6 +137,7 @@ class Trainer:
                 self._save()
                 if self.stop():
                     raise Stopped(self.stop())
+        self._set_learning_rate(len(batches))  # for the history, also where no step was left after a resume
         self.task.model.eval()
         with torch.no_grad():
             metrics = self.task.validate()
@@ -187,7 +188,7 @@ class Trainer:
         else:
             progress.waited += 1
         if training.schedule == "epoch" or (
-            training.schedule == "plateau" and progress.waited and progress.waited % max(1, training.patience) == 0
+            training.schedule == "plateau" and progress.waited and progress.waited % training.patience == 0
         ):
             progress.learning_rate *= training.anneal_factor
         if self.show_progress:

@@ -1,0 +1,130 @@
+"""Strict configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sertoolkit.config import dump_yaml, from_dict, hash_of, load_config, load_yaml, parse_yaml, to_dict
+from sertoolkit.errors import ConfigError
+from sertoolkit.training.config import AsrConfig, SerConfig, System, Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = 1.0
+    name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    count: int
+    inner: Inner = Inner()
+    words: list[str] = dataclasses.field(default_factory=list)
+    by_name: dict[str, Inner] = dataclasses.field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 0.001),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("3", 3),
+        ("-2", -2),
+        ("true", True),
+        ("no", "no"),
+        ("012", "012"),
+        ("1:30", "1:30"),
+        ("2026-01-01", "2026-01-01"),
+        ("null", None),
+        ("[1, a]", [1, "a"]),
+    ],
+)
+def test_scalars_mean_what_a_reader_expects(text, expected):
+    value = parse_yaml(text)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("count: 1\ncounts: 2\n", r"conf.yaml:2: unknown key 'counts'; did you mean 'count'\?"),
+        ("count: 1\ninner: {rat: 2}\n", r"conf.yaml:2: unknown key 'rat'; did you mean 'rate'\?"),
+        ("count: 1\ncount: 2\n", r"conf.yaml:2: key 'count' stands twice \(first in .*conf.yaml:1\)"),
+        ("words: [a]\n", "missing count"),
+        ("count: one\n", "conf.yaml:1: count: expected a whole number, found 'one'"),
+        ("count: true\n", "expected a whole number, found True"),
+        ("count: 1.0\n", "expected a whole number"),
+        ("count: 1\nwords: a\n", "conf.yaml:2: words"),
+        ("count: 1\nwords: [1]\n", "text"),
+        ("count: &a 1\nwords: [*a]\n", "conf.yaml:2: aliases are not allowed"),
+        ("count: !!python/object/apply:os.system [true]\n", "not valid YAML"),
+        ("count: [1\n", "not valid YAML"),
+        ("- 1\n", "expected `key: value` lines"),
+        ("a: 1\n\tb: 2\n", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_file_and_line(tmp_path, text, message):
+    path = tmp_path / "conf.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(Outer, path)
+
+
+def test_a_missing_or_huge_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_yaml(tmp_path / "none.yaml")
+    (tmp_path / "huge.yaml").write_text("a: " + "x" * (1 << 20))
+    with pytest.raises(ConfigError, match="bytes"):
+        load_yaml(tmp_path / "huge.yaml")
+
+
+def test_the_command_line_wins_over_yaml_and_yaml_over_defaults(tmp_path):
+    path = tmp_path / "conf.yaml"
+    path.write_text("count: 1\ninner: {rate: 2, name: a}\n")
+    config = load_config(Outer, path, ["inner.rate=1e-2", "by_name.x.rate=3"])
+    assert config == Outer(count=1, inner=Inner(rate=0.01, name="a"), by_name={"x": Inner(rate=3.0)})
+
+
+@pytest.mark.parametrize("override", ["count", "=1", "count.x=1", "cuont=1", "count=one"])
+def test_a_wrong_override_is_refused(tmp_path, override):
+    path = tmp_path / "conf.yaml"
+    path.write_text("count: 1\n")
+    with pytest.raises(ConfigError):
+        load_config(Outer, path, [override])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AsrConfig(encoder_conf={"hidden_size": 64}),
+        SerConfig(systems={"mp-2": System(head="mean_pool", layers=[2])}, training=Training(learning_rate=1e-3)),
+    ],
+)
+def test_a_configuration_survives_yaml(config):
+    assert from_dict(type(config), parse_yaml(dump_yaml(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"learning_rate": 0.0}, {"batch_size": 0}, {"anneal_factor": 1.0}, {"patience": -1}, {"optimiser": "adma"}],
+)
+def test_values_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError):
+        from_dict(Training, settings)
+
+
+def test_the_hash_depends_on_content_not_on_the_order_of_keys():
+    assert hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
+    assert hash_of({"a": 1}) != hash_of({"a": 2})
+    assert hash_of({"a": 1}) != hash_of({"a": "1"})
+
+
+def test_an_unknown_system_is_refused_with_the_nearest_name():
+    config = SerConfig(systems={"mp-1": System(head="mean_pool", layers=[1])})
+    with pytest.raises(ConfigError, match="did you mean 'mp-1'"):
+        config.choose(["mp1"])
+    assert list(config.choose([])) == ["mp-1"]
