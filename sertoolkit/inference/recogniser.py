@@ -64,6 +64,11 @@ class Recogniser:
         tensors, meta = load_tensors(path / MODEL_FILE if path.is_dir() else path)
         if meta.get("kind") != "asr":
             raise CheckpointError(f"{path}: holds a model of kind {meta.get('kind')!r}, expected 'asr'")
+        return cls.from_state(tensors, meta)
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> Recogniser:
+        """The recogniser that :meth:`state` describes, in eval mode."""
         recogniser = cls.build(
             encoder=meta["encoder"],
             encoder_conf=meta["encoder_conf"],

@@ -164,8 +164,7 @@ class Grid:
             truth = [fold.truth[utt_id] for utt_id in utt_ids]
             path = folder / f"predictions.{name}.tsv"
             write_predictions(path, utt_ids, truth, task.posteriors(utt_ids).numpy(), classes)
-        settings = {"system": to_dict(self.system(member.system)), "classes": list(classes), "hashes": hashes}
-        save_tensors(folder / MODEL_FILE, task.model.state_dict(), settings)
+        save_tensors(folder / MODEL_FILE, task.model.state_dict(), self._description(member, hashes))
         summary = {
             **dataclasses.asdict(member),
             "hashes": hashes,
@@ -178,3 +177,17 @@ class Grid:
         atomic.write_yaml(folder / MEMBER_FILE, summary)
         trainer.finish()
         return summary
+
+    def _description(self, member: Member, hashes: dict[str, str | None]) -> dict[str, Any]:
+        """What it takes to use a head again, beside its weights."""
+        inputs = self.inputs(member.system)
+        side = inputs.side.meta if inputs.side is not None else None
+        return {
+            "member": dataclasses.asdict(member),
+            "system": to_dict(self.system(member.system)),
+            "classes": list(self.protocol.protocol.classes),
+            "layer_dims": inputs.layer_dims,
+            "side_dim": inputs.side_dim,
+            "side": side and {name: side[name] for name in ("frontend", "frontend_conf")},
+            "hashes": hashes,
+        }

@@ -1,0 +1,168 @@
+"""An emotion system in one file: frozen recogniser, head, frontends and classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sertoolkit import registry
+from sertoolkit.config import from_dict, load_yaml
+from sertoolkit.errors import CheckpointError, ConfigError, suggest
+from sertoolkit.features.base import Frontend
+from sertoolkit.heads.base import Head
+from sertoolkit.inference.recogniser import Recogniser
+from sertoolkit.networks import masked_mean
+from sertoolkit.storage.tensors import load_tensors, save_tensors
+from sertoolkit.tasks.asr import pad
+from sertoolkit.tasks.ser import form_of
+from sertoolkit.training.members import MEMBER_FILE, MODEL_FILE
+
+_ENCODER = "recogniser."
+_HEAD = "head."
+
+
+@dataclasses.dataclass
+class EmotionModel:
+    """Hears emotion in a recording.
+
+    Attributes:
+        head: the trained head
+        meta: system, classes, dims and side frontend, as its member wrote them
+        recogniser: lends its layers; None for heads that need none
+
+    """
+
+    head: Head
+    meta: dict[str, Any]
+    recogniser: Recogniser | None
+
+    @classmethod
+    def from_member(cls, folder: Path, asr_exp: Path | None) -> EmotionModel:
+        """The result of one training.
+
+        Args:
+            folder: of the member
+            asr_exp: the recogniser that it was trained on
+
+        Raises:
+            CheckpointError: if a file is missing or damaged, or the recogniser is another one
+            ConfigError: if the head needs a recogniser and none is given
+
+        """
+        tensors, meta = load_tensors(folder / MODEL_FILE)
+        encoder_hash = meta["hashes"]["encoder"]
+        recogniser = None
+        if encoder_hash is not None:
+            if asr_exp is None:
+                raise ConfigError(f"{folder}: the head reads layers of a recogniser; name it by --asr_exp")
+            recogniser = Recogniser.load(asr_exp)
+            if recogniser.encoder_hash() != encoder_hash:
+                raise CheckpointError(
+                    f"{asr_exp}: its encoder is {recogniser.encoder_hash()}, the head was trained on {encoder_hash}"
+                )
+        return cls._build(tensors, meta, recogniser)
+
+    @classmethod
+    def load(cls, path: str | Path) -> EmotionModel:
+        """Read a bundle.
+
+        Raises:
+            CheckpointError: if it is missing, damaged, or no emotion model
+
+        """
+        tensors, meta = load_tensors(path)
+        if meta.get("kind") != "ser":
+            raise CheckpointError(f"{path}: holds a model of kind {meta.get('kind')!r}, expected 'ser'")
+        recogniser = None
+        if meta["recogniser"] is not None:
+            recogniser = Recogniser.from_state(_part(tensors, _ENCODER), meta["recogniser"])
+        return cls._build(_part(tensors, _HEAD), meta["member"], recogniser)
+
+    @classmethod
+    def _build(cls, tensors: dict[str, torch.Tensor], meta: dict[str, Any], recogniser: Recogniser | None) -> EmotionModel:
+        head_class = registry.get("head", meta["system"]["head"])
+        head = head_class(
+            from_dict(head_class.Config, meta["system"]["head_conf"], "head_conf"),
+            layer_dims=meta["layer_dims"],
+            side_dim=meta["side_dim"],
+            num_classes=len(meta["classes"]),
+        )
+        head.load_state_dict(tensors)
+        head.eval()
+        if recogniser is not None:
+            recogniser.encoder.freeze()
+        return cls(head, meta, recogniser)
+
+    def save(self, path: str | Path) -> None:
+        """Write one file with all that inference needs."""
+        tensors = {_HEAD + name: tensor for name, tensor in self.head.state_dict().items()}
+        recogniser = None
+        if self.recogniser is not None:
+            weights, recogniser = self.recogniser.state()
+            tensors |= {_ENCODER + name: tensor for name, tensor in weights.items()}
+        save_tensors(path, tensors, {"kind": "ser", "member": self.meta, "recogniser": recogniser})
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of the posteriors."""
+        return self.meta["classes"]
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the recordings that it takes, in Hz."""
+        return self._frontends()[0].sampling_rate
+
+    @torch.no_grad()
+    def predict(self, waveform: np.ndarray, sampling_rate: int) -> dict[str, float]:
+        """Posterior of each class, in [0, 1], summing to 1.
+
+        Args:
+            waveform: mono (num_samples,), in [-1, 1]
+            sampling_rate: in Hz; see :attr:`sampling_rate`
+
+        """
+        form = form_of(type(self.head))
+        layers: list[torch.Tensor] = []
+        lengths = side = side_lengths = None
+        if self.recogniser is not None:
+            features = self.recogniser.build_frontend()(waveform, sampling_rate)
+            outputs, lengths = self.recogniser.encoder(*pad([features]))
+            layers = [outputs[number - 1] for number in self.meta["system"]["layers"]]
+            if form == "pooled":
+                layers, lengths = [masked_mean(layer, lengths) for layer in layers], None
+        if self.meta["side"] is not None:
+            side, side_lengths = pad([self._side_frontend()(waveform, sampling_rate)])
+        posterior = self.head(layers, lengths, side, side_lengths).double().softmax(1)[0]
+        return dict(zip(self.classes, posterior.tolist(), strict=True))
+
+    def _side_frontend(self) -> Frontend:
+        frontend = registry.get("frontend", self.meta["side"]["frontend"])
+        return frontend(from_dict(frontend.Config, self.meta["side"]["frontend_conf"], "frontend_conf"))
+
+    def _frontends(self) -> list[Frontend]:
+        frontends = [self.recogniser.build_frontend()] if self.recogniser is not None else []
+        return frontends + ([self._side_frontend()] if self.meta["side"] is not None else [])
+
+
+def best_member(exp: Path, system: str) -> Path:
+    """Folder of the member of a system with the lowest validation cross-entropy.
+
+    Raises:
+        ConfigError: if the system has no finished member there
+
+    """
+    members = sorted((exp / system).glob(f"*/*/{MEMBER_FILE}"))
+    if not members:
+        known = sorted({path.parents[2].name for path in exp.glob(f"*/*/*/{MEMBER_FILE}")})
+        raise ConfigError(
+            f"{exp}: no finished member of system {system!r}{suggest(system, known)} (trained: {', '.join(known)})"
+        )
+    return min(members, key=lambda path: load_yaml(path)["valid_loss"]).parent
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
