@@ -41,7 +41,8 @@ class ArkWriter:
 
     Args:
         directory: the store; an existing one is replaced at the end
-        meta: what made the arrays: the resolved config, hashes of inputs; plain data for meta.yaml
+        meta: what made the arrays: the resolved config, hashes of inputs; plain data for meta.yaml, which may be
+            completed as ``writer.meta`` until the end
         compress: store matrices in 16 bits (Kaldi's CM2), values within 1/65535 of the range of their utterance
 
     Raises:
@@ -62,7 +63,7 @@ class ArkWriter:
         if clash:
             raise ArkError(f"{directory}: meta entries {clash} are made by the store itself; name yours otherwise")
         self.directory = Path(directory)
-        self._meta = dict(meta)
+        self.meta = dict(meta)
         self._compress = compress
         self._offsets: dict[str, int] = {}
         self._num_frames: dict[str, int] = {}
@@ -135,7 +136,7 @@ class ArkWriter:
         lists = {
             "feats.scp": "".join(f"{key} feats.ark:{self._offsets[key]}\n" for key in keys),
             "utt2num_frames": "".join(f"{key} {self._num_frames[key]}\n" for key in keys),
-            "meta.yaml": dump_yaml({**self._meta, **own}),
+            "meta.yaml": dump_yaml({**self.meta, **own}),
         }
         for name, text in lists.items():
             (self._temporary / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,29 @@
+"""Command ``fix-data``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = """Repair the harmless faults of a data dir and say what was done.
+
+Sorts lists, removes Windows line ends, byte order marks, stray blanks and identical lines, makes spk2utt anew, and cuts
+all lists down to the utterances that every one of them has. Lists as they were are kept in DIR/.backup. Where a fault needs a
+decision (two values for one id, text that is not UTF-8, ...) nothing is changed and all such faults are named.
+
+example: sertoolkit fix-data --data_dir data/train"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--data_dir", type=Path, required=True, metavar="DIR", help="the data dir")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Repair, and print each thing that was done."""
+    from sertoolkit.corpus.data_dir import DataDir
+    from sertoolkit.corpus.validate import fix
+
+    for line in fix(args.data_dir):
+        print(line)
+    print(f"kept {len(DataDir.read(args.data_dir).utt2spk)} utterances in {args.data_dir}")

@@ -1,0 +1,340 @@
+"""Compute a frontend's features of a whole data dir into an ark store.
+
+All headers are checked before any work. Then samples are decoded, checked and turned into features in one pass by a pool of
+processes; after a fault the pass goes on, so that one run names every bad file, but then nothing is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from sertoolkit import registry
+from sertoolkit.audio.read import AudioInfo, level_faults, probe, read_audio
+from sertoolkit.config import from_dict, hash_of, to_dict
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.corpus.lists import duplicates
+from sertoolkit.corpus.validate import validate
+from sertoolkit.errors import AudioError, ConfigError, DataError, SertoolkitError, report_faults
+from sertoolkit.features.base import Frontend
+from sertoolkit.storage.ark import ArkWriter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions:
+    """What is asked of the audio, and which copies are made.
+
+    Args:
+        resample: change the rate of audio that has another one than the frontend
+        channel: what to do with more than one channel: "error", "mix" or a number from 0
+        min_dur: shortest utterance, in seconds; the frontend's own limit holds besides
+        max_dur: longest utterance, in seconds
+        tempos: a copy of each utterance for each factor; 1.0 is the plain one (PAPER section 4)
+        drop_bad: leave out utterances that are damaged, too short or too long, with a count, instead of refusing all
+        compress: store in 16 bits
+
+    Raises:
+        ConfigError: if a value is out of range
+
+    """
+
+    resample: bool = False
+    channel: str | int = "error"
+    min_dur: float = 0.0
+    max_dur: float = 120.0
+    tempos: tuple[float, ...] = (1.0,)
+    drop_bad: bool = False
+    compress: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_dur < self.max_dur:
+            raise ConfigError(f"min_dur {self.min_dur:g} and max_dur {self.max_dur:g}: expected 0 <= min_dur < max_dur")
+        names = [copy_id("", tempo) for tempo in self.tempos]
+        if not names or len(set(names)) < len(names) or not all(0.5 <= tempo <= 2 for tempo in self.tempos):
+            raise ConfigError(f"tempo {self.tempos}: expected different factors from 0.5 to 2, such as 0.9 1.0 1.1")
+
+
+@dataclass
+class Summary:
+    """What became of the utterances.
+
+    Args:
+        num_utts: in the data dir
+        num_arrays: written, tempo copies included
+        dropped: reason by utterance that was left out
+
+    """
+
+    num_utts: int
+    num_arrays: int = 0
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        counts = Counter(self.dropped.values())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+        return f"kept {self.num_utts - len(self.dropped)} of {self.num_utts} utterances{': dropped ' + reasons if reasons else ''}"
+
+
+@dataclass(frozen=True)
+class _Item:
+    utt_id: str
+    path: str
+    start: float
+    end: float | None
+
+
+@dataclass(frozen=True)
+class _Result:
+    item: _Item
+    arrays: list[np.ndarray] = field(default_factory=list)
+    digest: str = ""
+    warnings: tuple[str, ...] = ()
+    fault: tuple[str, str] | None = None  # reason in a word or two, message
+
+
+def copy_id(utt_id: str, tempo: float) -> str:
+    """Id of the copy of an utterance at a tempo; the plain one keeps its id."""
+    return utt_id if tempo == 1.0 else f"{utt_id}-tempo{tempo:g}"
+
+
+def extract(
+    data_dir: str | os.PathLike[str],
+    frontend: Frontend,
+    out: str | os.PathLike[str],
+    *,
+    options: ExtractOptions | None = None,
+    num_jobs: int = 1,
+    plugins: Sequence[str | os.PathLike[str]] = (),
+) -> Summary:
+    """Compute features of all utterances and write the store.
+
+    The bytes of the store depend on audio, frontend and options alone, not on ``num_jobs``.
+
+    Args:
+        data_dir: path of a valid data dir
+        frontend: computes the features; if ``num_jobs`` is above 1 it is built anew in each process from its name and config
+        out: the store to make; an existing one is replaced at the end
+        options: what is asked of the audio
+        num_jobs: processes, each with one thread
+        plugins: files that processes load to know the frontend
+
+    Returns:
+        counts, and what was dropped and why
+
+    Raises:
+        DataError: if the data dir or audio in it has faults; all of them are named
+        OSError: if the store cannot be written
+
+    """
+    options = options or ExtractOptions()
+    report_faults(f"data dir {data_dir} (sertoolkit fix-data repairs the fixable)", validate(data_dir, needs=()), DataError)
+    data = DataDir.read(data_dir)
+    summary = Summary(len(data.utt2spk))
+    items = _check_headers([_Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids], frontend, options, summary)
+    meta = {
+        "kind": "features",
+        "frontend": frontend.name,
+        "frontend_conf": to_dict(frontend.config),
+        "sampling_rate": frontend.sampling_rate,
+        "frame_shift": frontend.frame_shift,
+        "resample": options.resample,
+        "channel": options.channel,
+        "tempos": list(options.tempos),
+    }
+    with ArkWriter(out, meta, compress=options.compress) as writer:
+        worker = _Worker(frontend, options)
+        results = _run_pool(items, worker, num_jobs, plugins) if num_jobs > 1 else _run_here(items, worker)
+        bar = tqdm(results, total=len(items), desc=f"extract {frontend.name}", unit="utt", mininterval=1)
+        digests = _write(bar, writer, options, summary)
+        # of the samples, so the same on another machine and after a copy
+        writer.meta["input_hash"] = hash_of(digests)
+    for group in duplicates(digests):
+        logger.warning("%s: the same audio under %d ids: %s", data_dir, len(group), ", ".join(group[:5]))
+    logger.info("%s: %s", data_dir, summary)
+    return summary
+
+
+def _check_headers(
+    items: list[_Item], frontend: Frontend, options: ExtractOptions, summary: Summary
+) -> list[_Item]:
+    """The items that can be used, after a look at all headers."""
+    infos: dict[str, AudioInfo | AudioError] = {}
+    faults: dict[str, tuple[str, str]] = {}
+    wrong: list[str] = []
+    rates = Counter()
+    for item in items:
+        if item.path not in infos:
+            try:
+                infos[item.path] = probe(item.path)
+                rates[infos[item.path].sampling_rate] += 1
+            except AudioError as error:
+                infos[item.path] = error
+        info = infos[item.path]
+        if isinstance(info, AudioError):
+            faults[item.utt_id] = ("unreadable", f"utterance {item.utt_id}: {info}")
+            continue
+        if info.num_channels > 1 and options.channel == "error":
+            wrong.append(f"utterance {item.utt_id}: {item.path} has {info.num_channels} channels; choose --channel mix or a number")
+        if info.sampling_rate != frontend.sampling_rate and not options.resample:
+            wrong.append(f"utterance {item.utt_id}: {item.path} has {info.sampling_rate} Hz; ask for --resample")
+        fault = _duration_fault((item.end or info.duration) - item.start, frontend, options)
+        if fault:
+            faults[item.utt_id] = (fault[0], f"utterance {item.utt_id}: {item.path}: {fault[1]}")
+    title = f"audio does not fit {frontend.name} ({frontend.sampling_rate} Hz, one channel); files by rate: {dict(sorted(rates.items()))}"
+    report_faults(title, wrong, DataError)
+    _judge(faults, options, summary)
+    return [item for item in items if item.utt_id not in faults]
+
+
+def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions) -> tuple[str, str] | None:
+    least = max(options.min_dur, frontend.min_samples / frontend.sampling_rate)
+    if round(duration * frontend.sampling_rate) < round(least * frontend.sampling_rate):
+        return "too short", f"{duration:.3f} s, expected at least {least:g} s"
+    if duration > options.max_dur:
+        return "too long", f"{duration:.3f} s, expected at most {options.max_dur:g} s; cut it by segments or raise --max_dur"
+    return None
+
+
+def _judge(faults: dict[str, tuple[str, str]], options: ExtractOptions, summary: Summary) -> None:
+    """Refuse faulty utterances, or drop them where that was asked for."""
+    messages = [message for _, message in faults.values()]
+    if not options.drop_bad:
+        report_faults("audio (--drop_bad leaves these out)", messages, DataError, limit=1000)
+    for message in messages:
+        logger.warning("dropped: %s", message)
+    summary.dropped.update({utt_id: reason for utt_id, (reason, _) in faults.items()})
+    if len(summary.dropped) == summary.num_utts:
+        raise DataError("all utterances were dropped; see the warnings above")
+
+
+def _write(
+    results: Iterator[_Result], writer: ArkWriter, options: ExtractOptions, summary: Summary
+) -> dict[str, str]:
+    """Store results as they come; hashes of the samples by utterance."""
+    faults: dict[str, tuple[str, str]] = {}
+    levels: dict[str, list[str]] = {}
+    digests = {}
+    for result in results:
+        utt_id = result.item.utt_id
+        for warning in result.warnings:
+            levels.setdefault(warning, []).append(utt_id)
+        if result.fault:
+            faults[utt_id] = result.fault
+            continue
+        digests[utt_id] = result.digest
+        if faults and not options.drop_bad:
+            continue  # nothing will be stored; go on only to name the other faults
+        for tempo, array in zip(options.tempos, result.arrays, strict=True):
+            writer.write(copy_id(utt_id, tempo), array)
+            summary.num_arrays += 1
+    for warning, utt_ids in sorted(levels.items()):
+        logger.warning("%d of %d utterances are %s: %s", len(utt_ids), summary.num_utts, warning, ", ".join(utt_ids[:5]))
+    _judge(faults, options, summary)
+    return digests
+
+
+class _Worker:
+    """Samples, their checks and features of one utterance."""
+
+    def __init__(self, frontend: Frontend, options: ExtractOptions) -> None:
+        self.frontend = frontend
+        self.options = options
+
+    def __call__(self, item: _Item) -> _Result:
+        where = f"utterance {item.utt_id}"
+        try:
+            waveform, rate = read_audio(
+                item.path,
+                sampling_rate=self.frontend.sampling_rate,
+                resample=self.options.resample,
+                channel=self.options.channel,
+                start=item.start,
+                end=item.end,
+            )
+        except AudioError as error:
+            return _Result(item, fault=("unreadable", f"{where}: {error}"))
+        result = _Result(
+            item,
+            digest=hashlib.blake2b(waveform.tobytes(), digest_size=16).hexdigest(),
+            warnings=tuple(level_faults(waveform)),
+        )
+        try:
+            arrays = [self.frontend(waveform, rate, tempo=tempo) for tempo in self.options.tempos]
+        except AudioError as error:
+            return replace(result, fault=("refused by the frontend", f"{where}: {item.path}: {error}"))
+        if not all(np.isfinite(array).all() for array in arrays):
+            return replace(result, fault=("features not finite", f"{where}: {item.path}: features are not finite"))
+        return replace(result, arrays=arrays)
+
+
+def _run_here(items: Sequence[_Item], worker: _Worker) -> Iterator[_Result]:
+    with threadpool_limits(1):
+        yield from map(worker, items)
+
+
+def _run_pool(
+    items: Sequence[_Item], worker: _Worker, num_jobs: int, plugins: Sequence[str | os.PathLike[str]]
+) -> Iterator[_Result]:
+    """Results in the order of ``items``, with a bounded number of them waiting in memory."""
+    frontend = worker.frontend
+    start = (frontend.name, to_dict(frontend.config), worker.options, [str(path) for path in plugins])
+    pool = ProcessPoolExecutor(
+        min(num_jobs, len(items)), multiprocessing.get_context("spawn"), initializer=_start_process, initargs=start
+    )
+    waiting: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(_work, item))
+            if len(waiting) >= 4 * num_jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise SertoolkitError("a process of the pool died (out of memory, or killed); see above, or use fewer jobs") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker: _Worker | None = None  # of this process
+
+
+def _start_process(name: str, conf: dict[str, Any], options: ExtractOptions, plugins: Sequence[str]) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threadpool_limits(1)
+    for path in plugins:
+        registry.load_plugin(Path(path))
+    cls = registry.get("frontend", name)
+    _worker = _Worker(cls(from_dict(cls.Config, conf, name)), options)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its processes; they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _work(item: _Item) -> _Result:
+    if _worker is None:
+        raise RuntimeError("process was not started by _start_process")
+    return _worker(item)
