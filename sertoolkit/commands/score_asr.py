@@ -8,9 +8,9 @@ from typing import Any
 
 HELP = """Character and word error rates of recognised transcripts.
 
-Both files are Kaldi `text` lists: an utterance id, a blank, the words. Rates are over the corpus: all errors divided
-by the length of all references. Every reference needs a hypothesis (its text may be empty). Where a `utt2spk` lies
-beside the references, the rates by speaker are written too.
+Both files are Kaldi `text` lists: an utterance id, a blank, the words. Rates are over the corpus: all errors
+divided by the length of all references. Every reference needs a hypothesis (its text may be empty). Where a
+`utt2spk` lies beside the references, the rates by speaker are written too.
 
   sertoolkit score-asr --ref data/test/text --hyp exp/asr/decode_test/text --out exp/asr/decode_test
 
@@ -26,15 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score, print, write."""
-    from sertoolkit.corpus.data_dir import read_list
     from sertoolkit.scoring.recognition import score_recognition
     from sertoolkit.storage.atomic import write_json
+    from sertoolkit.text.transcripts import read_transcripts
 
     speakers = args.ref.parent / "utt2spk"
     scores = score_recognition(
-        read_list(args.ref), read_list(args.hyp), utt2spk=read_list(speakers) if speakers.exists() else None
+        read_transcripts(args.ref),
+        read_transcripts(args.hyp, may_be_empty=True),
+        utt2spk=read_transcripts(speakers) if speakers.exists() else None,
     )
-    args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "scores.json", scores)
     print(f"{args.ref.parent.name}: {_line(scores)}")
     for spk_id, row in scores.get("speakers", {}).items():
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
 def _line(scores: dict[str, Any]) -> str:
     words, characters = scores["words"], scores["characters"]
     return (
-        f"CER {100 * scores['cer']:.1f} %  WER {100 * scores['wer']:.1f} %  of {scores['num_utts']} utterances, "
-        f"{words['reference']} words, {characters['reference']} characters; characters: "
+        f"CER {100 * scores['cer']:.1f} %  WER {100 * scores['wer']:.1f} %  of"
+        f" {scores['num_utts']} utterances, {words['reference']} words, {characters['reference']} characters; characters: "
         f"{characters['substitutions']} sub, {characters['deletions']} del, {characters['insertions']} ins"
     )

@@ -10,8 +10,9 @@ HELP = """Make the recogniser's token list from the transcripts of its training 
   sertoolkit tokens --text data/train/text --kind char --out exp/asr/tokens
   sertoolkit tokens --text data/train/text --kind bpe --size 500 --out exp/asr/tokens
 
-Kind `char` takes every character that occurs; `bpe` and `unigram` train a sentencepiece model of --size pieces.
-Token 0 is the blank of CTC. Use training transcripts alone: a symbol that only the test set holds must stay unknown."""
+Kind `char` takes every character that occurs; `bpe` and `unigram` train a sentencepiece model of --size
+pieces. Token 0 is the blank of CTC. Use training transcripts alone: a symbol that only the test set holds
+must stay unknown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the table and write it."""
-    from sertoolkit.corpus.data_dir import read_list
     from sertoolkit.text.tokens import make_tokens
+    from sertoolkit.text.transcripts import read_transcripts
 
-    texts = read_list(args.text)
+    texts = read_transcripts(args.text)
     tokens = make_tokens(texts.values(), args.kind, args.size)
     tokens.save(args.out)
     print(f"{tokens.size} tokens of kind {args.kind} from {len(texts)} transcripts: {args.out}")

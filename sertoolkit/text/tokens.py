@@ -9,20 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sertoolkit.corpus.lists import RESERVED
 from sertoolkit.errors import ConfigError, DataError, report_faults
 from sertoolkit.storage.atomic import atomic_dir
 
-logger = logging.getLogger(__name__)
-
 BLANK = "<blank>"
 SPACE = "<space>"
-RESERVED = frozenset({BLANK, SPACE, "<unk>", "<s>", "</s>"})
 KINDS = ("char", "bpe", "unigram")
 
 _TABLE = "tokens.txt"
@@ -80,10 +77,12 @@ class Tokens(ABC):
         with atomic_dir(Path(directory)) as temporary:
             table = "".join(f"{symbol}\n" for symbol in self.symbols)
             (temporary / _TABLE).write_text(table, encoding="utf-8")
-            self._save_model(temporary)
+            for name, content in self._files().items():
+                (temporary / name).write_bytes(content)
 
-    def _save_model(self, directory: Path) -> None:
-        """Write what the table alone does not say."""
+    def _files(self) -> dict[str, bytes]:
+        """Further files, with what the table alone does not say."""
+        return {}
 
     def _refuse(self, text: str, outside: Iterable[str]) -> None:
         outside = sorted(set(outside))
@@ -124,18 +123,21 @@ class CharTokens(Tokens):
 
     @property
     def symbols(self) -> list[str]:
+        """Blank, space and the sorted characters."""
         return list(self._symbols)
 
     def encode(self, text: str) -> list[int]:
+        """One number a character; DataError names characters outside the table."""
         self._refuse(text, (symbol for symbol in text if symbol not in self._ids))
         return [self._ids[symbol] for symbol in text]
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Text of the numbers, without spaces at the ends or in rows."""
         text = "".join(" " if i == 1 else self._symbols[i] for i in ids if i != self.blank)
-        # Models emit spaces at the ends and in rows; a transcript has neither.
         return " ".join(text.split())
 
     def to_state(self) -> dict[str, Any]:
+        """The kind and the symbols."""
         return {"kind": self.kind, "symbols": self.symbols}
 
 
@@ -162,14 +164,18 @@ class SentencePieceTokens(Tokens):
         except (RuntimeError, IndexError) as error:
             raise DataError(f"{where}: damaged ({error}); make the tokens anew") from error
         if first != BLANK or self._processor.unk_id() != 0:
-            raise DataError(f"{where}: token 0 is {first!r}, expected {BLANK!r}; make it by `sertoolkit tokens`")
+            raise DataError(
+                f"{where}: token 0 is {first!r}, expected {BLANK!r}; make it by `sertoolkit tokens`"
+            )
         self._model = model
 
     @property
     def symbols(self) -> list[str]:
+        """The pieces of the model."""
         return [self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size())]
 
     def encode(self, text: str) -> list[int]:
+        """Numbers of the pieces; DataError names what no piece covers."""
         ids = self._processor.encode(text)
         if self.blank in ids:
             pieces = zip(ids, self._processor.encode(text, out_type=str), strict=True)
@@ -177,14 +183,16 @@ class SentencePieceTokens(Tokens):
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Text of the pieces, without spaces at the ends or in rows."""
         text = self._processor.decode([int(i) for i in ids if i != self.blank])
         return " ".join(text.split())
 
     def to_state(self) -> dict[str, Any]:
+        """The kind and the model in base64."""
         return {"kind": self.kind, "model": base64.b64encode(self._model).decode("ascii")}
 
-    def _save_model(self, directory: Path) -> None:
-        (directory / _MODEL).write_bytes(self._model)
+    def _files(self) -> dict[str, bytes]:
+        return {_MODEL: self._model}
 
 
 def make_tokens(texts: Iterable[str], kind: str = "char", size: int | None = None) -> Tokens:
@@ -253,7 +261,9 @@ def tokens_from_state(state: dict[str, Any]) -> Tokens:
             return SentencePieceTokens(base64.b64decode(state["model"], validate=True))
         except binascii.Error as error:
             raise DataError(f"stored tokens: model is not base64 ({error})") from error
-    raise DataError(f"stored tokens: kind {state.get('kind')!r} with {sorted(state)}, expected char or sentencepiece")
+    raise DataError(
+        f"stored tokens: kind {state.get('kind')!r} with {sorted(state)}, expected char or sentencepiece"
+    )
 
 
 def _train_sentencepiece(lines: Sequence[str], kind: str, size: int | None) -> SentencePieceTokens:
@@ -278,7 +288,9 @@ def _train_sentencepiece(lines: Sequence[str], kind: str, size: int | None) -> S
         )
     except RuntimeError as error:
         reason = str(error).splitlines()[-1]
-        raise ConfigError(f"tokens: {size} pieces of kind {kind} cannot be had from these texts: {reason}") from error
+        raise ConfigError(
+            f"tokens: {size} pieces of kind {kind} cannot be had from these texts: {reason}"
+        ) from error
     return SentencePieceTokens(model.getvalue())
 
 

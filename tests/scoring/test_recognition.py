@@ -33,7 +33,9 @@ def test_rates_are_of_the_corpus_not_means_of_utterances() -> None:
 
 
 def test_counts_tell_substitutions_deletions_and_insertions_apart() -> None:
-    scores = score_recognition({"a": "ONE TWO THREE FOUR", "b": "FIVE"}, {"a": "ONE TOO FOUR", "b": "FIVE SIX"})
+    scores = score_recognition(
+        {"a": "ONE TWO THREE FOUR", "b": "FIVE"}, {"a": "ONE TOO FOUR", "b": "FIVE SIX"}
+    )
 
     expected = {"reference": 5, "hits": 3, "substitutions": 1, "deletions": 1, "insertions": 1}
     assert scores["words"] == expected

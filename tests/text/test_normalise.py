@@ -31,7 +31,9 @@ def test_normalising_twice_changes_nothing() -> None:
     assert normalise_english(once) == once
 
 
-@pytest.mark.parametrize(("text", "symbol"), [("room 7", "'7'"), ("salt & pepper", "'&'"), ("gr\u00f6\u00dfe \u0416", "\u0416")])
+@pytest.mark.parametrize(
+    ("text", "symbol"), [("room 7", "'7'"), ("salt & pepper", "'&'"), ("gr\u00f6\u00dfe \u0416", "\u0416")]
+)
 def test_symbol_without_a_place_is_refused_by_name(text: str, symbol: str) -> None:
     with pytest.raises(DataError, match=symbol):
         normalise_english(text)

@@ -11,17 +11,19 @@ import pytest
 from sertoolkit.errors import ConfigError, DataError
 from sertoolkit.text.tokens import CharTokens, Tokens, load_tokens, make_tokens, tokens_from_state
 
-WORDS = "THE CAT SAT ON A MAT WITH HER RED HAT AND DON'T ASK WHY IT RAINED ALL NIGHT OVER TOWN".split()
+TEXT = "THE CAT SAT ON A MAT WITH HER RED HAT AND DON'T ASK WHY IT RAINED ALL NIGHT OVER TOWN"
 
 
 def sentences(num: int = 200, *, seed: int = 1) -> list[str]:
     draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 7))) for _ in range(num)]
+    return [" ".join(draw.choices(TEXT.split(), k=draw.randint(1, 7))) for _ in range(num)]
 
 
-@pytest.fixture(params=["char", "bpe", "unigram"])
+@pytest.fixture(
+    params=[("char", None), ("bpe", 45), ("unigram", 35)], ids=lambda kind_and_size: kind_and_size[0]
+)
 def tokens(request: pytest.FixtureRequest) -> Tokens:
-    return make_tokens(sentences(), request.param, None if request.param == "char" else 45)
+    return make_tokens(sentences(), *request.param)
 
 
 def test_characters_are_sorted_behind_blank_and_space() -> None:
@@ -54,8 +56,8 @@ def test_symbols_outside_the_table_are_named(tokens: Tokens) -> None:
         tokens.encode("CAT 7")
 
 
-def test_table_does_not_depend_on_the_order_of_the_texts(tokens: Tokens) -> None:
-    kind, size = ("char", None) if tokens.kind == "char" else ("bpe", 45)
+@pytest.mark.parametrize(("kind", "size"), [("char", None), ("bpe", 45), ("unigram", 35)])
+def test_table_does_not_depend_on_the_order_of_the_texts(kind: str, size: int | None) -> None:
     texts = sentences()
 
     assert make_tokens(texts, kind, size).to_state() == make_tokens(texts[::-1], kind, size).to_state()
@@ -119,7 +121,7 @@ def test_missing_sentencepiece_model_is_not_taken_for_characters(tmp_path: Path)
     make_tokens(sentences(), "bpe", 45).save(tmp_path / "tokens")
     (tmp_path / "tokens" / "spm.model").unlink()
 
-    with pytest.raises(DataError, match="spm.model"):
+    with pytest.raises(DataError, match=r"spm\.model"):
         load_tokens(tmp_path / "tokens")
 
 
@@ -128,7 +130,7 @@ def test_damaged_sentencepiece_model_is_named(tmp_path: Path, content: bytes) ->
     make_tokens(sentences(), "bpe", 45).save(tmp_path / "tokens")
     (tmp_path / "tokens" / "spm.model").write_bytes(content)
 
-    with pytest.raises(DataError, match="spm.model"):
+    with pytest.raises(DataError, match=r"spm\.model"):
         load_tokens(tmp_path / "tokens")
 
 
@@ -141,7 +143,9 @@ def test_model_of_another_table_is_refused(tmp_path: Path) -> None:
         load_tokens(tmp_path / "a")
 
 
-@pytest.mark.parametrize("state", [{}, {"kind": "word"}, {"kind": "char"}, {"kind": "sentencepiece", "model": "a"}])
+@pytest.mark.parametrize(
+    "state", [{}, {"kind": "word"}, {"kind": "char"}, {"kind": "sentencepiece", "model": "a"}]
+)
 def test_stored_state_of_another_form_is_refused(state: dict) -> None:
     with pytest.raises(DataError, match="stored tokens"):
         tokens_from_state(state)
