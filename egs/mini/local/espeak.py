@@ -30,10 +30,11 @@ SAMPLING_RATE = 16000  # of what is written; espeak-ng itself speaks at 22050 Hz
 # Accents of English that espeak-ng 1.52 knows (a plain "en-gb" is not among them).
 ACCENTS = ("en-us", "en-us-nyc", "en-029", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 # Variants that differ audibly from each other, by the gender they sound like.
-VARIANTS = {
-    "F": "f1 f2 f3 f4 f5 Alicia Andrea Annie belinda linda aunty steph grandma shelby".split(),
-    "M": "m1 m2 m3 m4 m7 m8 Andy Marco Storm boris ed ian travis pablo paul antonio klatt klatt3".split(),
-}  # fmt: skip
+_VARIANTS = {
+    "F": "f1 f2 f3 f4 f5 Alicia Andrea Annie belinda linda aunty steph grandma shelby",
+    "M": "m1 m2 m3 m4 m7 m8 Andy Marco Storm boris ed ian travis pablo paul antonio klatt klatt3",
+}
+VARIANTS = {gender: names.split() for gender, names in _VARIANTS.items()}
 
 _OUTPUT_SYNCHRONOUS = 2
 _DO_NOT_EXIT = 0x8000

@@ -33,15 +33,18 @@ WORDS = {
     "spoke traveled vanished wandered cried rested danced arrived returned swam climbed",
     "prep": "near behind under beside above across through toward against around before after with without "
     "between over into from past along inside beyond",
-    "adverb": "slowly quickly quietly suddenly carefully again alone together often never always almost hardly "
+    "adverb": "slowly quickly quietly suddenly carefully again alone together often never always "
+    "almost hardly "
     "gladly badly early late twice outside away",
     "pronoun": "he she they we i you it",
     "name": "george helen thomas julia victor sarah philip martha oscar emily jack ruth zachary eve",
     "modal": "will would could should must might cannot didn't won't can't",
-    "infinitive": "carry open follow paint watch borrow drop find hide lose mend notice offer push reach sell touch "
+    "infinitive": "carry open follow paint watch borrow drop find hide lose mend notice offer push "
+    "reach sell touch "
     "visit wash break catch draw forget give hold keep leave make buy bring choose fix guard know",
     "number": "two three four five six seven eight nine ten eleven twelve twenty thirty forty",
-    "things": "apples letters horses windows boxes ships birds songs books coins flowers knives stories trees "
+    "things": "apples letters horses windows boxes ships birds songs books coins flowers knives "
+    "stories trees "
     "eggs questions pictures houses friends shoes",
     "question": "where when why how",
     "join": "and but because so while until if although when unless",

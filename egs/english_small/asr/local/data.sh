@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Data dirs of small English: data/{train,valid,test_arctic,test_librispeech,test_vctk,test_fsdd}.
+# shellcheck disable=SC2034,SC2154  # options are declared by `option`
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 egs=$(cd "$here/../../.." && pwd)
