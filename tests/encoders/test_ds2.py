@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from sertoolkit.encoders.ds2 import DS2, DS2Config
 from sertoolkit.errors import ConfigError
@@ -27,14 +27,14 @@ def reference(encoder: DS2, features: torch.Tensor) -> list[torch.Tensor]:
     """One utterance through plain torch, in training statistics."""
     x = features.t()[None, None]
     for block in encoder.convs:
-        x = F.conv2d(x, block.conv.weight, None, block.conv.stride, block.conv.padding)
-        x = F.batch_norm(x, None, None, block.norm.weight, block.norm.bias, True).clamp(0, 20)
+        x = functional.conv2d(x, block.conv.weight, None, block.conv.stride, block.conv.padding)
+        x = functional.batch_norm(x, None, None, block.norm.weight, block.norm.bias, True).clamp(0, 20)
     x = x[0].permute(2, 1, 0).flatten(1)
     layers = []
     for i, gru in enumerate(encoder.grus):
         if i:
             norm = encoder.norms[i - 1]
-            x = F.batch_norm(x, None, None, norm.weight, norm.bias, True)
+            x = functional.batch_norm(x, None, None, norm.weight, norm.bias, True)
         both = nn.GRU(x.shape[1], 5, bidirectional=True)
         state = {**gru.forwards[0].state_dict()}
         state.update({f"{k}_reverse": v for k, v in gru.backwards[0].state_dict().items()})
@@ -56,7 +56,7 @@ def test_padding_holds_anything_and_changes_nothing(training) -> None:
     encoder, features = make_encoder(), make_batch()
     encoder.train(training)
     layers, lengths = encoder(features, LENGTHS)
-    wide = F.pad(features, (0, 0, 0, 9))
+    wide = functional.pad(features, (0, 0, 0, 9))
     for row, length in zip(wide, LENGTHS, strict=True):
         row[length:] = 1e3
     again, again_lengths = encoder(wide, LENGTHS)
@@ -146,8 +146,8 @@ def test_an_encoder_that_is_not_frozen_trains() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_layers": 0}, {"hidden_size": 0}, {"dropout": 1.0}, {"dropout": -0.1}]
+    ("name", "value"), [("num_layers", 0), ("hidden_size", 0), ("dropout", 1.0), ("dropout", -0.1)]
 )
-def test_impossible_settings_are_named(wrong) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        DS2Config(**wrong)
+def test_impossible_settings_are_named(name, value) -> None:
+    with pytest.raises(ConfigError, match=name):
+        DS2Config(**{name: value})
