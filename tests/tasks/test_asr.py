@@ -1,0 +1,185 @@
+"""Task asr, and training of a recogniser from stores to a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.encoders.ds2 import DS2
+from sertoolkit.errors import CheckpointError, DataError, Stopped
+from sertoolkit.inference.recogniser import Recogniser
+from sertoolkit.storage.ark import ArkReader, ArkWriter
+from sertoolkit.tasks.asr import Transcribed, pad, plain_id
+from sertoolkit.text.tokens import make_tokens
+from sertoolkit.training import recogniser as training_recogniser
+from sertoolkit.training.config import AsrConfig, Training
+from sertoolkit.training.recogniser import train_recogniser
+
+SMALL = {"conv_channels": 2, "num_layers": 1, "hidden_size": 24}
+FRONTEND = {"kind": "features", "frontend": "power_spectrogram", "frontend_conf": {}, "frame_shift": 0.01}
+TOKENS = make_tokens(["AB A"], "char")
+
+
+def store(path, lengths, dim=161, **meta):
+    generator = np.random.default_rng(0)
+    with ArkWriter(path, FRONTEND | meta) as writer:
+        for utt_id, length in lengths.items():
+            writer.write(utt_id, generator.standard_normal((length, dim)).astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def encoder():
+    return DS2(DS2.Config(**SMALL))
+
+
+@pytest.mark.parametrize(
+    ("length", "text", "message"),
+    [
+        (40, None, "no transcript"),
+        (40, " ", "no transcript"),
+        (40, "ABC", "C"),
+        (6, "ABAB", "too short for its text: 3 frames after the encoder, CTC needs 4"),
+        (4, "AA", "too short for its text: 2 frames after the encoder, CTC needs 3"),  # a blank between equal ones
+    ],
+)
+def test_utterances_that_ctc_cannot_learn_from_are_named_before_training(tmp_path, encoder, length, text, message):
+    feats = ArkReader(store(tmp_path / "f", {"s-bad": length, "s-good": 40}))
+    texts = {"s-good": "AB"} | ({"s-bad": text} if text is not None else {})
+    with pytest.raises(DataError, match=f"(?s)1 fault.*s-bad.*{message}"):
+        Transcribed.check(feats, texts, TOKENS, encoder)
+
+
+@pytest.mark.parametrize(("length", "text"), [(5, "AA"), (7, "ABAB"), (1, "A")])
+def test_the_shortest_possible_utterances_are_kept(tmp_path, encoder, length, text):
+    feats = ArkReader(store(tmp_path / "f", {"s-u": length}))
+    kept = Transcribed.check(feats, {"s-u": text}, TOKENS, encoder)
+    log_probs = torch.zeros(-(-length // 2), 1, TOKENS.size).log_softmax(2)
+    loss = torch.nn.functional.ctc_loss(
+        log_probs, torch.tensor(kept.targets), torch.tensor([len(log_probs)]), torch.tensor([len(text)])
+    )
+    assert torch.isfinite(loss)  # torch agrees that it can be aligned
+
+
+def test_all_faults_come_at_once_and_dropping_is_counted(tmp_path, encoder, caplog):
+    feats = ArkReader(store(tmp_path / "f", {"s-1": 40, "s-2": 40, "s-3": 4}))
+    texts = {"s-1": "AB", "s-3": "ABABAB"}
+    with pytest.raises(DataError, match="(?s)2 faults.*s-2.*s-3"):
+        Transcribed.check(feats, texts, TOKENS, encoder)
+    assert Transcribed.check(feats, texts, TOKENS, encoder, drop_bad=True).utt_ids == ["s-1"]
+    assert "kept 1 of 3 utterances" in caplog.text
+
+
+def test_tempo_copies_share_the_transcript(tmp_path, encoder):
+    feats = ArkReader(store(tmp_path / "f", {"s-1": 40, "s-1-tempo0.9": 44}))
+    assert Transcribed.check(feats, {"s-1": "AB"}, TOKENS, encoder).texts == ["AB", "AB"]
+    assert plain_id("s-1-tempo0.9") == "s-1"
+
+
+def test_padding_stacks_and_counts():
+    padded, lengths = pad([np.ones((1, 2), np.float32), np.ones((3, 2), np.float32)])
+    assert padded.tolist() == [[[1, 1], [0, 0], [0, 0]], [[1, 1], [1, 1], [1, 1]]]
+    assert lengths.tolist() == [1, 3]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Utterances whose letters are patterns of frames: learnable in a few epochs."""
+    root = tmp_path_factory.mktemp("corpus")
+    generator = np.random.default_rng(1)
+    patterns = {letter: generator.standard_normal(161) for letter in "AB "}
+    for name, count in (("train", 30), ("valid", 6)):
+        texts = {f"s-{name}{i:02d}": "".join(generator.choice(list("AB"), 4)) for i in range(count)}
+        with ArkWriter(root / f"{name}_feats", FRONTEND) as writer:
+            for utt_id, text in texts.items():
+                rows = [patterns[letter] for letter in " ".join(text) for _ in range(6)]
+                noise = generator.standard_normal((len(rows), 161)) * 0.3
+                writer.write(utt_id, (np.array(rows) + noise).astype(np.float32))
+        DataDir(wav={u: f"{u}.wav" for u in texts}, text=texts, utt2spk=dict.fromkeys(texts, "s")).write(root / name)
+    TOKENS.save(root / "tokens")
+    return root
+
+
+def settings(**training):
+    options = {
+        "optimiser": "adam", "learning_rate": 0.01, "clip_norm": 100.0, "batch_size": 5, "max_epochs": 12, "bucket": True
+    }
+    return AsrConfig(encoder_conf=SMALL, training=Training(**(options | training)))
+
+
+def train(corpus, out, config=None):
+    return train_recogniser(
+        config or settings(),
+        train_data=corpus / "train",
+        train_feats=corpus / "train_feats",
+        valid_data=corpus / "valid",
+        valid_feats=corpus / "valid_feats",
+        tokens_dir=corpus / "tokens",
+        out=out,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory):
+    return train(corpus, tmp_path_factory.mktemp("exp"))
+
+
+def test_a_recogniser_learns_and_its_file_decodes_the_same(corpus, trained):
+    recogniser = Recogniser.load(trained)
+    feats, texts = ArkReader(corpus / "valid_feats"), DataDir.read(corpus / "valid").text
+    heard = recogniser.decode([feats[utt_id] for utt_id in texts])
+    right = sum(hypothesis == text for hypothesis, text in zip(heard, texts.values(), strict=True))
+    assert right >= len(texts) - 1
+
+
+def test_a_folder_and_its_file_load_the_same_and_carry_the_frontend(trained):
+    one, other = Recogniser.load(trained), Recogniser.load(trained.parent)
+    assert one.encoder_hash() == other.encoder_hash()
+    assert one.build_frontend().dim == 161
+
+
+def test_batch_order_and_size_do_not_change_what_is_heard(corpus, trained):
+    recogniser = Recogniser.load(trained)
+    arrays = list(ArkReader(corpus / "train_feats").values())[:7]
+    together = recogniser.decode(arrays)
+    assert together == [recogniser.decode([array])[0] for array in arrays]
+    assert together[::-1] == recogniser.decode(arrays[::-1])
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 9])
+def test_a_stopped_training_resumes_to_the_same_bytes(corpus, trained, tmp_path, monkeypatch, stop_at):
+    class StoppingTrainer(training_recogniser.Trainer):
+        def run(self):
+            self.stop = lambda: 15 if self.progress.total_steps >= stop_at else 0
+            return super().run()
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(training_recogniser, "Trainer", StoppingTrainer)
+        train(corpus, tmp_path)
+    resumed = train(corpus, tmp_path)
+    one, other = Recogniser.load(trained).model.state_dict(), Recogniser.load(resumed).model.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_finished_training_is_not_run_again_and_other_settings_are_refused(corpus, trained):
+    before = trained.stat().st_mtime_ns
+    train(corpus, trained.parent)
+    assert trained.stat().st_mtime_ns == before
+    with pytest.raises(CheckpointError, match="other data or settings"):
+        train(corpus, trained.parent, settings(learning_rate=0.02))
+
+
+def test_features_of_another_frontend_are_refused(corpus, tmp_path):
+    other = store(tmp_path / "other", {"s-valid00": 40}, frontend_conf={"normalise": False})
+    with pytest.raises(Exception, match="frontend_conf"):
+        train_recogniser(
+            settings(),
+            train_data=corpus / "train",
+            train_feats=corpus / "train_feats",
+            valid_data=corpus / "valid",
+            valid_feats=other,
+            tokens_dir=corpus / "tokens",
+            out=tmp_path / "exp",
+        )
