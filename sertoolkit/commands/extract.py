@@ -7,12 +7,14 @@ from pathlib import Path
 
 HELP = """Compute a frontend's features of all utterances of a data dir into an ark store.
 
-All audio is checked first; every bad file is named in one report and nothing is written. Audio of another rate or with
-more than one channel is used only with --resample or --channel. Any number of jobs gives the same bytes.
+All audio is checked first; every bad file is named in one report and nothing is written. Audio of another
+rate or with more than one channel is used only with --resample or --channel. Any number of jobs gives the
+same bytes.
 
 examples:
   sertoolkit extract --data_dir data/all --frontend mfcc_pitch --out dump/mfcc_pitch/all --nj 2
-  sertoolkit extract --data_dir data/train --frontend power_spectrogram --tempo "0.9 1.0 1.1" --out dump/train --nj 2"""
+  sertoolkit extract --data_dir data/train --frontend power_spectrogram --tempo "0.9 1.0 1.1" \\
+      --out dump/train --nj 2"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,16 +22,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, metavar="DIR", help="a valid data dir")
     parser.add_argument("--frontend", required=True, metavar="NAME", help="`sertoolkit plugins` lists them")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the store to make")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of the frontend")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting of the frontend"
+    )
     parser.add_argument("--nj", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--resample", action="store_true", help="bring audio of another rate to the frontend's")
-    parser.add_argument("--channel", default="error", metavar="error|mix|NUMBER", help="more than one channel (default: error)")
-    parser.add_argument("--min_dur", type=float, default=0.0, metavar="SECONDS", help="shortest utterance (default: one frame)")
-    parser.add_argument("--max_dur", type=float, default=120.0, metavar="SECONDS", help="longest utterance (default: 120)")
-    parser.add_argument("--tempo", default="1.0", metavar="FACTORS", help='copies, e.g. "0.9 1.0 1.1" (default: plain only)')
-    parser.add_argument("--drop_bad", action="store_true", help="leave bad utterances out, with a count, instead of refusing")
+    parser.add_argument(
+        "--resample", action="store_true", help="bring audio of another rate to the frontend's"
+    )
+    parser.add_argument(
+        "--channel",
+        default="error",
+        metavar="error|mix|NUMBER",
+        help="more than one channel (default: error)",
+    )
+    parser.add_argument(
+        "--min_dur",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="shortest utterance (default: one frame)",
+    )
+    parser.add_argument(
+        "--max_dur", type=float, default=120.0, metavar="SECONDS", help="longest utterance (default: 120)"
+    )
+    parser.add_argument(
+        "--tempo", default="1.0", metavar="FACTORS", help='copies, e.g. "0.9 1.0 1.1" (default: plain only)'
+    )
+    parser.add_argument(
+        "--drop_bad", action="store_true", help="leave bad utterances out, with a count, instead of refusing"
+    )
     parser.add_argument("--compress", action="store_true", help="store in 16 bits instead of 32")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own frontends")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own frontends"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

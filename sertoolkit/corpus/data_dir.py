@@ -1,9 +1,10 @@
 """Kaldi data directories: who spoke, what was said, what was felt.
 
-    wav.scp text utt2spk spk2utt        + segments utt2dur utt2emo utt2ses utt2raters spk2gender, and any other utt2* or spk2*
+    wav.scp text utt2spk spk2utt        + segments utt2dur utt2emo utt2ses utt2raters spk2gender, and any
+    other utt2* or spk2*
 
-Utterance ids are "<speaker>-<rest>". With `segments` (utterance -> recording start end) wav.scp is keyed by recording. A relative
-audio path counts from the working directory, as in Kaldi.
+Utterance ids are "<speaker>-<rest>". With `segments` (utterance -> recording start end) wav.scp is keyed by
+recording. A relative audio path counts from the working directory, as in Kaldi.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class DataDir:
     def read(cls, path: str | os.PathLike[str]) -> DataDir:
         """Read a data directory.
 
-        Only the form of each list is checked here; :func:`sertoolkit.corpus.validate.validate` compares them too.
+        Only the form of each list is checked here; :func:`sertoolkit.corpus.validate.validate` compares them
+        too.
 
         Args:
             path: the directory
@@ -86,7 +88,9 @@ class DataDir:
 
         """
         lists, faults = parse_lists(path)
-        report_faults(f"data dir {path} (sertoolkit fix-data repairs the fixable)", [str(f) for f in faults], DataError)
+        report_faults(
+            f"data dir {path} (sertoolkit fix-data repairs the fixable)", [str(f) for f in faults], DataError
+        )
         values = {name: entries.values for name, entries in lists.items()}
         return cls._from_lists(values)
 
@@ -105,7 +109,9 @@ class DataDir:
     def lists(self) -> dict[str, dict[str, str]]:
         """All lists that have lines, by file name, as text; spk2utt is derived."""
         lists: dict[str, dict[str, str]] = {_FILES[name]: getattr(self, name) for name in _FILES}
-        lists["segments"] = {u: f"{reco} {_seconds(start)} {_seconds(end)}" for u, (reco, start, end) in self.segments.items()}
+        lists["segments"] = {
+            u: f"{reco} {_seconds(start)} {_seconds(end)}" for u, (reco, start, end) in self.segments.items()
+        }
         lists["utt2dur"] = {utt_id: _seconds(duration) for utt_id, duration in self.utt2dur.items()}
         lists["spk2utt"] = {speaker: " ".join(utt_ids) for speaker, utt_ids in self.spk2utt.items()}
         return {name: values for name, values in {**self.extra, **lists}.items() if values}
@@ -153,11 +159,14 @@ class DataDir:
         recordings = {self.segments[utt_id][0] for utt_id in kept} if self.segments else kept
         ids = {"wav": recordings, "spk2": speakers, "reco": recordings}
         new = {
-            name: {k: v for k, v in getattr(self, name).items() if k in ids.get(name, ids.get(name[:4], kept))}
+            name: {
+                k: v for k, v in getattr(self, name).items() if k in ids.get(name, ids.get(name[:4], kept))
+            }
             for name in _FILES
         }
         extra = {
-            name: {k: v for k, v in values.items() if k in ids.get(name[:4], kept)} for name, values in self.extra.items()
+            name: {k: v for k, v in values.items() if k in ids.get(name[:4], kept)}
+            for name, values in self.extra.items()
         }
         return DataDir(**new, extra=extra)
 
@@ -174,14 +183,18 @@ def merge(dirs: Sequence[DataDir]) -> DataDir:
     """
     # Segments rename the keys of wav.scp, so either all have them or they are made nowhere.
     if len({bool(part.segments) for part in dirs}) > 1:
-        raise DataError("merge: some data dirs have segments and some have not; cut the segments into files first")
+        raise DataError(
+            "merge: some data dirs have segments and some have not; cut the segments into files first"
+        )
     tables = [part.lists() for part in dirs]
     merged: dict[str, dict[str, str]] = {}
     clashes: list[str] = []
     for name in sorted({name for table in tables for name in table} - {"spk2utt"}):
         having = [table[name] for table in tables if name in table]
         if len(having) < len(tables):
-            logger.warning("merge: %s is left out, since only %d of %d data dirs have it", name, len(having), len(tables))
+            logger.warning(
+                "merge: %s is left out, since only %d of %d data dirs have it", name, len(having), len(tables)
+            )
             continue
         merged[name] = {}
         for values in having:
@@ -206,7 +219,9 @@ def parse_lists(path: str | os.PathLike[str]) -> tuple[dict[str, Entries], list[
         raise DataError(f"{path}: no such data dir; run the stage that prepares the data")
     known = {*_FILES.values(), "spk2utt"}
     names = sorted(
-        p.name for p in path.iterdir() if p.is_file() and (p.name in known or p.name.startswith(_EXTRA_PREFIXES))
+        p.name
+        for p in path.iterdir()
+        if p.is_file() and (p.name in known or p.name.startswith(_EXTRA_PREFIXES))
     )
     faults = [Fault(name, 0, "is missing") for name in ("wav.scp", "utt2spk") if name not in names]
     lists = {}

@@ -1,7 +1,8 @@
-"""The lists of a data dir (wav.scp, text, utt2spk ...): one line an id, parsed strictly, with every fault named.
+"""The lists of a data dir (wav.scp, text, utt2spk ...), parsed strictly, with every fault named.
 
-A list is UTF-8 text; each line is an id, one space and a value, ended by "\\n"; lines are sorted by id in the C locale and ids occur
-once (Kaldi's rules). Some faults lose nothing when repaired ("fixable"): sorting, line ends, blanks, byte order mark, identical lines.
+A list is UTF-8 text; each line is an id, one space and a value, ended by a line feed; lines are sorted by id in the
+C locale and ids occur once (Kaldi's rules). Some faults lose nothing when repaired ("fixable"): sorting, line
+ends, blanks, byte order mark, identical lines.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def _decode(raw: bytes, start: int) -> tuple[str, str]:
     try:
         return raw.decode("utf-8"), ""
     except UnicodeDecodeError as error:
-        return "", f"not UTF-8 at byte {start + error.start} of the file; convert it, e.g. by iconv -f latin1 -t utf-8"
+        return "", f"not UTF-8 at byte {start + error.start} of the file; convert it, for example by iconv"
 
 
 def _clean(line: str, is_path: bool, note: Callable[[str], None]) -> str:
@@ -157,7 +158,7 @@ def _clean(line: str, is_path: bool, note: Callable[[str], None]) -> str:
 
 
 def form_faults(entries: Entries) -> list[Fault]:
-    """Faults in the values of a list that its name tells: number of columns, numbers, reserved words, pipes."""
+    """Faults in the values: number of columns, numbers, reserved words, pipes, as the list's name asks."""
     check = _CHECKS.get(entries.name, _check_any)
     faults = []
     for key, value in entries.values.items():
@@ -206,7 +207,7 @@ def _check_gender(value: str) -> str:
 
 def _check_duration(value: str) -> str:
     seconds = to_seconds(value)
-    return "" if seconds is not None and seconds > 0 else f"found {value[:60]!r}, expected seconds greater than 0"
+    return "" if seconds else f"found {value[:60]!r}, expected seconds greater than 0"
 
 
 def _check_segment(value: str) -> str:
@@ -215,7 +216,10 @@ def _check_segment(value: str) -> str:
         return f"found {value[:60]!r}, expected: recording start end"
     start, end = to_seconds(fields[1]), to_seconds(fields[2])
     if start is None or end is None:
-        return f"found start {fields[1]!r} and end {fields[2]!r}, expected seconds of at least 0 (an end of -1 is not allowed)"
+        return (
+            f"found start {fields[1]!r} and end {fields[2]!r}, expected seconds of at least 0 (an end of "
+            "-1 is not allowed)"
+        )
     return "" if end > start else f"ends at {end:g} s, not after its start at {start:g} s"
 
 

@@ -1,6 +1,7 @@
 """Find every fault of a data dir at once, and repair the harmless ones.
 
-:func:`validate` never changes anything; :func:`fix` never hides what it did and keeps the old lists in ``.backup``.
+:func:`validate` never changes anything; :func:`fix` never hides what it did and keeps the old lists in
+``.backup``.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from sertoolkit.storage.atomic import write_bytes, write_text
 logger = logging.getLogger(__name__)
 
 
-def validate(path: str | os.PathLike[str], *, needs: Sequence[str] = ("text",), audio: bool = False) -> list[str]:
+def validate(
+    path: str | os.PathLike[str], *, needs: Sequence[str] = ("text",), audio: bool = False
+) -> list[str]:
     """All faults of a data dir, each with file and line; nothing is changed.
 
     Args:
         path: the directory
         needs: lists that must be there besides wav.scp and utt2spk
-        audio: also open each audio file: header against real length, segments and utt2dur against its duration
+        audio: also open each audio file: header against real length, segments and utt2dur against its
+            duration
 
     Returns:
         one line a fault; an empty list for a data dir that is right
@@ -56,9 +60,10 @@ def find_faults(
 
 
 def fix(path: str | os.PathLike[str]) -> list[str]:
-    """Repair the harmless faults of a data dir: order, line ends, blanks, byte order mark, lists that do not agree.
+    """Repair the harmless faults of a data dir: order, line ends, blanks, byte order mark, differing lists.
 
-    Lists that do not agree are cut down to the utterances that all of them have. Lists as they were are kept in ``.backup``.
+    Lists that do not agree are cut down to the utterances that all of them have. Lists as they were are kept
+    in ``.backup``.
 
     Args:
         path: the directory
@@ -77,7 +82,11 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
     done = [f"{fault.name}: repaired: {fault.message}" for fault in faults if fault.fixable]
     values = {name: {k: v for k, v in entries.values.items() if v} for name, entries in lists.items()}
     done += _intersect(values)
-    report_faults(f"data dir {path}: not changed", [] if values["utt2spk"] else ["no utterance is in all lists"], DataError)
+    report_faults(
+        f"data dir {path}: not changed",
+        [] if values["utt2spk"] else ["no utterance is in all lists"],
+        DataError,
+    )
     done += _derive_spk2utt(values)
     for name, table in values.items():
         old = (path / name).read_bytes() if (path / name).exists() else None
@@ -102,7 +111,11 @@ def _derive_spk2utt(values: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _is_by_utterance(name: str, lists: Mapping[str, object]) -> bool:
-    return name in ("text", "segments") or name.startswith("utt2") or (name == "wav.scp" and "segments" not in lists)
+    return (
+        name in ("text", "segments")
+        or name.startswith("utt2")
+        or (name == "wav.scp" and "segments" not in lists)
+    )
 
 
 def _is_by_speaker(name: str) -> bool:
@@ -110,7 +123,7 @@ def _is_by_speaker(name: str) -> bool:
 
 
 def _compare_ids(lists: dict[str, Entries]) -> list[Fault]:
-    """Every list has a line for each utterance, speaker or recording of utt2spk and segments, and no other."""
+    """Each list has a line for each utterance, speaker or recording that utt2spk and segments name, only."""
     utt2spk = lists["utt2spk"]
     faults: list[Fault] = []
     for name, entries in lists.items():
@@ -119,7 +132,9 @@ def _compare_ids(lists: dict[str, Entries]) -> list[Fault]:
         elif _is_by_speaker(name):
             faults += _difference(entries, dict.fromkeys(utt2spk.values.values()), {}, "speaker", "utt2spk")
     if "segments" in lists:
-        recordings = {v.split()[0]: lists["segments"].lines[u] for u, v in lists["segments"].values.items() if v}
+        recordings = {
+            v.split()[0]: lists["segments"].lines[u] for u, v in lists["segments"].values.items() if v
+        }
         faults += _difference(lists["wav.scp"], recordings, recordings, "recording", "segments")
     return faults
 
@@ -129,7 +144,9 @@ def _difference(
 ) -> list[Fault]:
     where = {key: f" ({source}:{lines[key]})" if key in lines else f" of {source}" for key in expected}
     missing = [
-        Fault(entries.name, 0, f"no line for {kind} {key!r}{where[key]}") for key in expected if key not in entries.values
+        Fault(entries.name, 0, f"no line for {kind} {key!r}{where[key]}")
+        for key in expected
+        if key not in entries.values
     ]
     surplus = [
         Fault(entries.name, entries.lines[key], f"{kind} {key!r} is not in {source}")
@@ -146,14 +163,25 @@ def _check_speakers(lists: dict[str, Entries]) -> list[Fault]:
     for utt_id, speaker in sorted(utt2spk.values.items()):
         line = utt2spk.lines[utt_id]
         if not utt_id.startswith(f"{speaker}-") or utt_id == f"{speaker}-":
-            faults.append(Fault("utt2spk", line, f"utterance {utt_id!r} of speaker {speaker!r}: expected an id '{speaker}-<rest>'"))
+            faults.append(
+                Fault(
+                    "utt2spk",
+                    line,
+                    f"utterance {utt_id!r} of speaker {speaker!r}: expected an id '{speaker}-<rest>'",
+                )
+            )
         elif speaker < previous:
-            message = f"speaker {speaker!r} comes after {previous!r} when sorted by utterance; choose ids that sort alike"
+            message = (
+                f"speaker {speaker!r} comes after {previous!r} when sorted by utterance; choose ids "
+                "that sort alike"
+            )
             faults.append(Fault("utt2spk", line, message))
         previous = max(previous, speaker)
     if "spk2utt" not in lists:
         return [*faults, Fault("spk2utt", 0, "is missing", fixable=True)]
-    pairs = {utt_id: speaker for speaker, value in lists["spk2utt"].values.items() for utt_id in value.split()}
+    pairs = {
+        utt_id: speaker for speaker, value in lists["spk2utt"].values.items() for utt_id in value.split()
+    }
     count = sum(len(value.split()) for value in lists["spk2utt"].values.values())
     if pairs != utt2spk.values or count != len(pairs):
         wrong = sorted(set(pairs.items()) ^ set(utt2spk.values.items()))[:1]
@@ -192,9 +220,13 @@ def _check_durations(lists: dict[str, Entries], durations: dict[str, float]) -> 
         spans = {utt_id: span for utt_id, span in spans.items() if len(span) == 3}
         for utt_id, (recording, _, end) in spans.items():
             if recording in durations and _number(end) > durations[recording] + 0.01:
-                message = f"{utt_id}: ends at {end} s, but recording {recording!r} has {durations[recording]:.3f} s"
+                message = (
+                    f"{utt_id}: ends at {end} s, but recording {recording!r} has {durations[recording]:.3f} s"
+                )
                 faults.append(Fault("segments", segments.lines[utt_id], message))
-        durations = {u: _number(end) - _number(start) for u, (reco, start, end) in spans.items() if reco in durations}
+        durations = {
+            u: _number(end) - _number(start) for u, (reco, start, end) in spans.items() if reco in durations
+        }
     if "utt2dur" in lists:
         utt2dur = lists["utt2dur"]
         for utt_id, value in utt2dur.values.items():
@@ -224,6 +256,8 @@ def _intersect(values: dict[str, dict[str, str]]) -> list[str]:
         ids = kept if name in by_utterance else speakers if _is_by_speaker(name) else recordings
         cut = {key: value for key, value in values[name].items() if key in ids}
         if len(cut) < len(values[name]):
-            done.append(f"{name}: kept {len(cut)} of {len(values[name])} lines: the others are not in all lists")
+            done.append(
+                f"{name}: kept {len(cut)} of {len(values[name])} lines: the others are not in all lists"
+            )
         values[name] = cut
     return done

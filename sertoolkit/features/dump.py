@@ -1,7 +1,8 @@
 """Compute a frontend's features of a whole data dir into an ark store.
 
-All headers are checked before any work. Then samples are decoded, checked and turned into features in one pass by a pool of
-processes; after a fault the pass goes on, so that one run names every bad file, but then nothing is written.
+All headers are checked before any work. Then samples are decoded, checked and turned into features in one
+pass by a pool of processes; after a fault the pass goes on, so that one run names every bad file, but then
+nothing is written.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class ExtractOptions:
         min_dur: shortest utterance, in seconds; the frontend's own limit holds besides
         max_dur: longest utterance, in seconds
         tempos: a copy of each utterance for each factor; 1.0 is the plain one (PAPER section 4)
-        drop_bad: leave out utterances that are damaged, too short or too long, with a count, instead of refusing all
+        drop_bad: leave out utterances that are damaged, too short or too long, with a count, instead of
+            refusing all
         compress: store in 16 bits
 
     Raises:
@@ -65,10 +67,14 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_dur < self.max_dur:
-            raise ConfigError(f"min_dur {self.min_dur:g} and max_dur {self.max_dur:g}: expected 0 <= min_dur < max_dur")
+            raise ConfigError(
+                f"min_dur {self.min_dur:g} and max_dur {self.max_dur:g}: expected 0 <= min_dur < max_dur"
+            )
         names = [copy_id("", tempo) for tempo in self.tempos]
         if not names or len(set(names)) < len(names) or not all(0.5 <= tempo <= 2 for tempo in self.tempos):
-            raise ConfigError(f"tempo {self.tempos}: expected different factors from 0.5 to 2, such as 0.9 1.0 1.1")
+            raise ConfigError(
+                f"tempo {self.tempos}: expected different factors from 0.5 to 2, such as 0.9 1.0 1.1"
+            )
 
 
 @dataclass
@@ -89,7 +95,10 @@ class Summary:
     def __str__(self) -> str:
         counts = Counter(self.dropped.values())
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-        return f"kept {self.num_utts - len(self.dropped)} of {self.num_utts} utterances{': dropped ' + reasons if reasons else ''}"
+        return (
+            f"kept {self.num_utts - len(self.dropped)} of {self.num_utts} "
+            f"utterances{': dropped ' + reasons if reasons else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,8 @@ def extract(
 
     Args:
         data_dir: path of a valid data dir
-        frontend: computes the features; if ``num_jobs`` is above 1 it is built anew in each process from its name and config
+        frontend: computes the features; if ``num_jobs`` is above 1 it is built anew in each process from its
+            name and config
         out: the store to make; an existing one is replaced at the end
         options: what is asked of the audio
         num_jobs: processes, each with one thread
@@ -144,10 +154,16 @@ def extract(
 
     """
     options = options or ExtractOptions()
-    report_faults(f"data dir {data_dir} (sertoolkit fix-data repairs the fixable)", validate(data_dir, needs=()), DataError)
+    report_faults(
+        f"data dir {data_dir} (sertoolkit fix-data repairs the fixable)",
+        validate(data_dir, needs=()),
+        DataError,
+    )
     data = DataDir.read(data_dir)
     summary = Summary(len(data.utt2spk))
-    items = _check_headers([_Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids], frontend, options, summary)
+    items = _check_headers(
+        [_Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids], frontend, options, summary
+    )
     meta = {
         "kind": "features",
         "frontend": frontend.name,
@@ -191,13 +207,21 @@ def _check_headers(
             faults[item.utt_id] = ("unreadable", f"utterance {item.utt_id}: {info}")
             continue
         if info.num_channels > 1 and options.channel == "error":
-            wrong.append(f"utterance {item.utt_id}: {item.path} has {info.num_channels} channels; choose --channel mix or a number")
+            wrong.append(
+                f"utterance {item.utt_id}: {item.path} has {info.num_channels} channels; choose --channel "
+                "mix or a number"
+            )
         if info.sampling_rate != frontend.sampling_rate and not options.resample:
-            wrong.append(f"utterance {item.utt_id}: {item.path} has {info.sampling_rate} Hz; ask for --resample")
+            wrong.append(
+                f"utterance {item.utt_id}: {item.path} has {info.sampling_rate} Hz; ask for --resample"
+            )
         fault = _duration_fault((item.end or info.duration) - item.start, frontend, options)
         if fault:
             faults[item.utt_id] = (fault[0], f"utterance {item.utt_id}: {item.path}: {fault[1]}")
-    title = f"audio does not fit {frontend.name} ({frontend.sampling_rate} Hz, one channel); files by rate: {dict(sorted(rates.items()))}"
+    title = (
+        f"audio does not fit {frontend.name} ({frontend.sampling_rate} Hz, one channel); files by rate: "
+        f"{dict(sorted(rates.items()))}"
+    )
     report_faults(title, wrong, DataError)
     _judge(faults, options, summary)
     return [item for item in items if item.utt_id not in faults]
@@ -208,7 +232,11 @@ def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions
     if round(duration * frontend.sampling_rate) < round(least * frontend.sampling_rate):
         return "too short", f"{duration:.3f} s, expected at least {least:g} s"
     if duration > options.max_dur:
-        return "too long", f"{duration:.3f} s, expected at most {options.max_dur:g} s; cut it by segments or raise --max_dur"
+        return (
+            "too long",
+            f"{duration:.3f} s, expected at most {options.max_dur:g} s; cut it by segments or raise "
+            "--max_dur",
+        )
     return None
 
 
@@ -245,7 +273,9 @@ def _write(
             writer.write(copy_id(utt_id, tempo), array)
             summary.num_arrays += 1
     for warning, utt_ids in sorted(levels.items()):
-        logger.warning("%d of %d utterances are %s: %s", len(utt_ids), summary.num_utts, warning, ", ".join(utt_ids[:5]))
+        logger.warning(
+            "%d of %d utterances are %s: %s", len(utt_ids), summary.num_utts, warning, ", ".join(utt_ids[:5])
+        )
     _judge(faults, options, summary)
     return digests
 
@@ -280,7 +310,9 @@ class _Worker:
         except AudioError as error:
             return replace(result, fault=("refused by the frontend", f"{where}: {item.path}: {error}"))
         if not all(np.isfinite(array).all() for array in arrays):
-            return replace(result, fault=("features not finite", f"{where}: {item.path}: features are not finite"))
+            return replace(
+                result, fault=("features not finite", f"{where}: {item.path}: features are not finite")
+            )
         return replace(result, arrays=arrays)
 
 
@@ -296,7 +328,10 @@ def _run_pool(
     frontend = worker.frontend
     start = (frontend.name, to_dict(frontend.config), worker.options, [str(path) for path in plugins])
     pool = ProcessPoolExecutor(
-        min(num_jobs, len(items)), multiprocessing.get_context("spawn"), initializer=_start_process, initargs=start
+        min(num_jobs, len(items)),
+        multiprocessing.get_context("spawn"),
+        initializer=_start_process,
+        initargs=start,
     )
     waiting: deque[Future[_Result]] = deque()
     try:
@@ -307,7 +342,9 @@ def _run_pool(
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise SertoolkitError("a process of the pool died (out of memory, or killed); see above, or use fewer jobs") from error
+        raise SertoolkitError(
+            "a process of the pool died (out of memory, or killed); see above, or use fewer jobs"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -2,14 +2,15 @@
 
 A store is a directory:
 
-    feats.ark        records "<utt_id> \\0B..." of Kaldi: FM (matrix), FV (vector), or CM2 (matrix in 16 bits)
+    feats.ark        records of Kaldi, "<utt_id> ", NUL, "B": FM (matrix), FV (vector), or CM2 (matrix in 16 bits)
     feats.scp        "<utt_id> feats.ark:<offset>", sorted; the path is relative to the directory
     utt2num_frames   "<utt_id> <rows>" (1 for vectors)
     meta.yaml        what made it (given by the writer), and count, dim, ndim, bytes, compressed
 
-All records have the same dim, so meta.yaml and utt2num_frames give the size of each record: they must tile the ark without hole
-or overlap, and each record must begin with exactly the bytes that its key and shape ask for. So a cut, moved, mixed or foreign ark
-is refused, and no record is ever interpreted (no pickle, no pipe). Not checked: values changed inside a record.
+All records have the same dim, so meta.yaml and utt2num_frames give the size of each record: they must tile
+the ark without hole or overlap, and each record must begin with exactly the bytes that its key and shape ask
+for. So a cut, moved, mixed or foreign ark is refused, and no record is ever interpreted (no pickle, no pipe).
+Not checked: values changed inside a record.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class ArkWriter:
 
     Args:
         directory: the store; an existing one is replaced at the end
-        meta: what made the arrays: the resolved config, hashes of inputs; plain data for meta.yaml, which may be
-            completed as ``writer.meta`` until the end
-        compress: store matrices in 16 bits (Kaldi's CM2), values within 1/65535 of the range of their utterance
+        meta: what made the arrays: the resolved config, hashes of inputs; plain data for meta.yaml, which may
+            be completed as ``writer.meta`` until the end
+        compress: store matrices in 16 bits (Kaldi's CM2), values within 1/65535 of the range of their
+            utterance
 
     Raises:
         ArkError: if ``meta`` has an entry that the writer itself makes
@@ -58,10 +60,14 @@ class ArkWriter:
 
     """
 
-    def __init__(self, directory: str | os.PathLike[str], meta: Mapping[str, Any], *, compress: bool = False) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], meta: Mapping[str, Any], *, compress: bool = False
+    ) -> None:
         clash = sorted(set(meta) & set(_OWN_META))
         if clash:
-            raise ArkError(f"{directory}: meta entries {clash} are made by the store itself; name yours otherwise")
+            raise ArkError(
+                f"{directory}: meta entries {clash} are made by the store itself; name yours otherwise"
+            )
         self.directory = Path(directory)
         self.meta = dict(meta)
         self._compress = compress
@@ -94,7 +100,9 @@ class ArkWriter:
         self._shape = (array.ndim, array.shape[-1])
         self._offsets[utt_id] = self._ark.tell() + len(utt_id.encode()) + 1
         self._num_frames[utt_id] = array.shape[0] if array.ndim == 2 else 1
-        kaldiio.save_ark(self._ark, {utt_id: array}, compression_method=_TWO_BYTES if self._compress else None)
+        kaldiio.save_ark(
+            self._ark, {utt_id: array}, compression_method=_TWO_BYTES if self._compress else None
+        )
 
     def _fault(self, utt_id: str, array: np.ndarray) -> str:
         if not utt_id or " " in utt_id or not utt_id.isprintable():
@@ -108,7 +116,10 @@ class ArkWriter:
         if array.size == 0:
             return f"has shape {array.shape}: no values"
         if self._shape and self._shape != (array.ndim, array.shape[-1]):
-            return f"has shape {array.shape}, but arrays before it have {self._shape[0]} dimensions, the last of {self._shape[1]}"
+            return (
+                f"has shape {array.shape}, but arrays before it have {self._shape[0]} dimensions, the "
+                f"last of {self._shape[1]}"
+            )
         if array.size * 4 > _MAX_BYTES:
             return f"has shape {array.shape}: over 2 GiB; cut the recording into segments"
         with np.errstate(over="ignore"):
@@ -131,7 +142,13 @@ class ArkWriter:
             raise ArkError(f"{self.directory}: no utterance was written; an empty store is never made")
         ndim, dim = self._shape or (0, 0)
         size = self._ark.tell()
-        own = {"count": len(self._offsets), "dim": dim, "ndim": ndim, "bytes": size, "compressed": self._compress}
+        own = {
+            "count": len(self._offsets),
+            "dim": dim,
+            "ndim": ndim,
+            "bytes": size,
+            "compressed": self._compress,
+        }
         keys = sorted(self._offsets)
         lists = {
             "feats.scp": "".join(f"{key} feats.ark:{self._offsets[key]}\n" for key in keys),
@@ -145,14 +162,16 @@ class ArkWriter:
 class ArkReader(Mapping[str, np.ndarray]):
     """Read arrays by utterance id; a mapping from id to float32 (T, D) or (D,).
 
-    Each access reads from the disk into a new array. An object may be sent to or shared with other processes and threads.
+    Each access reads from the disk into a new array. An object may be sent to or shared with other processes
+    and threads.
 
     Args:
         directory: the store
         expect: entries of its meta.yaml that must be equal to these
 
     Raises:
-        ArkError: if a file is missing, the files do not agree, or it was made with other settings than ``expect``
+        ArkError: if a file is missing, the files do not agree, or it was made with other settings than
+            ``expect``
 
     """
 
@@ -182,8 +201,8 @@ class ArkReader(Mapping[str, np.ndarray]):
         shape_right = not shape_size or bytes(tail) == struct.pack("<ii", rows, self.dim)
         if count != sum(memoryview(part).nbytes for part in parts) or bytes(found) != head or not shape_right:
             raise ArkError(
-                f"{self.directory / 'feats.ark'}: at byte {start} there is no record of utterance {utt_id!r} with shape {shape}; "
-                "the file is damaged: make this store again"
+                f"{self.directory / 'feats.ark'}: at byte {start} there is no record of utterance {utt_id!r} "
+                f"with shape {shape}; the file is damaged: make this store again"
             )
         if not bounds:
             return array
@@ -229,7 +248,10 @@ class ArkReader(Mapping[str, np.ndarray]):
     def _read_meta(self) -> dict[str, Any]:
         path = self.directory / "meta.yaml"
         if not path.is_file():
-            raise ArkError(f"{self.directory}: no store of arrays here (meta.yaml is missing); run the stage that makes it")
+            raise ArkError(
+                f"{self.directory}: no store of arrays here (meta.yaml is missing); run the stage that "
+                "makes it"
+            )
         try:
             meta = load_yaml(path)
         except (SertoolkitError, OSError) as error:
@@ -311,16 +333,21 @@ class ArkReader(Mapping[str, np.ndarray]):
         except FileNotFoundError as error:
             raise ArkError(f"{path}: missing; run the stage that makes it again") from error
         if size != self.meta["bytes"]:
-            raise ArkError(f"{path}: has {size} bytes, expected {self.meta['bytes']}; the file is damaged: make this store again")
+            raise ArkError(
+                f"{path}: has {size} bytes, expected {self.meta['bytes']}; the file is damaged: make this "
+                "store again"
+            )
         itemsize, extra = (2, 16) if self.meta["compressed"] else (4, 0)
         position = 0
         for key, offset in sorted(self._offsets.items(), key=lambda item: item[1]):
             if offset != position + len(key.encode()) + 1:
                 raise ArkError(
-                    f"{self.directory / 'feats.scp'}: utterance {key!r} has offset {offset}, but the record before it ends at "
-                    f"{position}; make this store again"
+                    f"{self.directory / 'feats.scp'}: utterance {key!r} has offset {offset}, but the record "
+                    f"before it ends at {position}; make this store again"
                 )
             rows = self.num_frames[key]
             position += len(self._head(key, rows)) + extra + rows * self.dim * itemsize
         if position != size:
-            raise ArkError(f"{path}: has {size} bytes, but its records take {position}; make this store again")
+            raise ArkError(
+                f"{path}: has {size} bytes, but its records take {position}; make this store again"
+            )

@@ -1,7 +1,7 @@
 """Files and directories that appear whole or not at all.
 
-Everything that a later stage reads is written here: to a temporary name in the same directory, flushed to the disk, then
-renamed. After a kill at any moment a reader finds the old content or the new one, never a half.
+Everything that a later stage reads is written here: to a temporary name in the same directory, flushed to the
+disk, then renamed. After a kill at any moment a reader finds the old content or the new one, never a half.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fault_point(name: str) -> None:
 def open_atomic(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that takes its name only when it is complete and on the disk.
 
-    Text is UTF-8 with "\\n" line ends. The folder is made if needed.
+    Text is UTF-8, its lines end in a line feed. The folder is made if needed.
 
     Args:
         path: final name; an existing file is replaced, a symbolic link too (not what it points to)
@@ -93,7 +93,8 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
         the temporary directory, beside the final one
 
     Raises:
-        FileExistsError: if ``path`` is no directory, or holds folders that the new one does not have (they would be lost)
+        FileExistsError: if ``path`` is no directory, or holds folders that the new one does not have (they
+            would be lost)
         OSError: if it cannot be written; the old directory is then still there
 
     """
@@ -174,7 +175,9 @@ def _remove_stale(path: Path) -> None:
     """Remove what processes of this machine that are no longer alive left behind for this name."""
     prefix = _prefix(path)
     with os.scandir(path.parent) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(prefix) and entry.name.endswith(".tmp")]
+        names = [
+            entry.name for entry in entries if entry.name.startswith(prefix) and entry.name.endswith(".tmp")
+        ]
     for name in names:
         pid = name[len(prefix) :].split(".")[0]
         if not pid.isdecimal() or _is_alive(int(pid)):
@@ -209,10 +212,16 @@ def _refuse_loss(old: Path, new: Path) -> None:
     """A wrong --out such as "." must not take a tree of other things away."""
     if not old.exists():
         return
-    lost = [p.name for p in old.iterdir() if p.is_dir() and not p.name.startswith(".") and not (new / p.name).is_dir()]
+    lost = [
+        p.name
+        for p in old.iterdir()
+        if p.is_dir() and not p.name.startswith(".") and not (new / p.name).is_dir()
+    ]
     if lost:
         raise FileExistsError(
-            errno.EEXIST, f"replacing this directory would delete {sorted(lost)}; give another one or remove it", str(old)
+            errno.EEXIST,
+            f"replacing this directory would delete {sorted(lost)}; give another one or remove it",
+            str(old),
         )
 
 
@@ -235,7 +244,9 @@ def _exchange(first: Path, second: Path) -> bool:
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
-    status = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE))
+    status = rename(
+        _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE)
+    )
     if status == 0:
         return True
     number = ctypes.get_errno()
