@@ -46,6 +46,6 @@ def _line(scores: dict[str, Any]) -> str:
     words, characters = scores["words"], scores["characters"]
     return (
         f"CER {100 * scores['cer']:.1f} %  WER {100 * scores['wer']:.1f} %  of"
-        f" {scores['num_utts']} utterances, {words['reference']} words, {characters['reference']} characters; characters: "
-        f"{characters['substitutions']} sub, {characters['deletions']} del, {characters['insertions']} ins"
+        f" {scores['num_utts']} utterances, {words['reference']} words, {characters['reference']} characters;"
+        f" characters: {characters['substitutions']} sub, {characters['deletions']} del, {characters['insertions']} ins"
     )

@@ -11,6 +11,7 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,11 +87,11 @@ class ResolvedProtocol:
     counts: dict[str, Any]
     """``kept`` by class and ``total``, ``dropped`` by label, ``speakers``, ``sentence_overlap`` by fold"""
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Hash of the protocol and of every line of its folds; predictions carry it."""
-        rows = {name: _rows(fold) for name, fold in self.folds.items()}
-        return hash_of({"protocol": to_dict(self.protocol), "folds": rows})
+        """Hash of the protocol and of every line of its folds; the folders of members carry it."""
+        texts = {name: _text(fold) for name, fold in self.folds.items()}
+        return hash_of({"protocol": to_dict(self.protocol), "folds": texts})
 
 
 def load_protocol(path: str | Path) -> Protocol:
@@ -263,8 +264,7 @@ def write_protocol(resolved: ResolvedProtocol, directory: str | Path) -> None:
     with atomic_dir(Path(directory)) as temporary:
         (temporary / "folds").mkdir()
         for name, fold in resolved.folds.items():
-            lines = ["\t".join(row) for row in [_COLUMNS, *_rows(fold)]]
-            write_text(temporary / "folds" / f"{name}.tsv", "\n".join(lines) + "\n")
+            write_text(temporary / "folds" / f"{name}.tsv", _text(fold))
         data = {"hash": resolved.hash, "protocol": to_dict(resolved.protocol), "counts": resolved.counts}
         write_yaml(temporary / "protocol.yaml", data)
 
@@ -332,12 +332,13 @@ def _partners(speakers: Mapping[str, str], utt2ses: Mapping[str, str]) -> dict[s
     return {speaker: other for a, b in pairs for speaker, other in ((a, b), (b, a))}
 
 
-def _rows(fold: Fold) -> list[list[str]]:
-    return [
-        [utt_id, fold.speakers[utt_id], fold.truth[utt_id], name]
+def _text(fold: Fold) -> str:
+    rows = [
+        (utt_id, fold.speakers[utt_id], fold.truth[utt_id], name)
         for name in SETS
         for utt_id in getattr(fold, name)
     ]
+    return "".join("\t".join(row) + "\n" for row in (_COLUMNS, *rows))
 
 
 def _read_fold(path: Path, protocol: Protocol) -> Fold:
