@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sertoolkit.errors import AudioError
+from sertoolkit.errors import AudioError, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Frontend(ABC):
         Args:
             waveform: (num_samples,), in [-1, 1]
             sampling_rate: of the waveform, in Hz
-            tempo: factor on the frame step (PAPER section 4); 1.1 gives about 1/1.1 of the frames
+            tempo: factor on the frame step, 0.5 to 2 (PAPER section 4); 1.1 gives about 1/1.1 of the frames
 
         Returns:
             float32 (num_frames, dim), C-contiguous
@@ -132,6 +132,7 @@ class Frontend(ABC):
         Raises:
             AudioError: if the sampling rate is another, the recording is too short, has more than one
                 dimension, or holds values that are not finite
+            ConfigError: if the tempo is outside 0.5 to 2
 
         """
         if sampling_rate != self.sampling_rate:
@@ -147,8 +148,8 @@ class Frontend(ABC):
             )
         if not np.isfinite(waveform).all():
             raise AudioError(f"{self.name}: audio holds values that are not finite")
-        if tempo <= 0:
-            raise ValueError(f"tempo is {tempo}, expected above 0")
+        if not 0.5 <= tempo <= 2:
+            raise ConfigError(f"{self.name}: tempo is {tempo}, expected 0.5 to 2")
         features = self.compute(np.asarray(waveform, np.float32), tempo=tempo)
         if self.config.normalise:
             return normalise(features)

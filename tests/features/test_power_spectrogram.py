@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchaudio
 
-from sertoolkit.errors import AudioError
+from sertoolkit.errors import AudioError, ConfigError
 from sertoolkit.features.base import frame_starts, normalise
 from sertoolkit.features.power_spectrogram import PowerSpectrogram, PowerSpectrogramConfig
 
@@ -109,3 +109,9 @@ def test_tempo_takes_the_same_window_at_another_step(tempo) -> None:
 def test_audio_that_cannot_be_used_is_named(waveform, sampling_rate, message) -> None:
     with pytest.raises(AudioError, match=message):
         PLAIN(waveform, sampling_rate)
+
+
+@pytest.mark.parametrize("tempo", [0.0, -1.0, 0.49, 2.01, float("nan")])
+def test_impossible_tempo_is_named(tempo) -> None:
+    with pytest.raises(ConfigError, match="tempo is"):
+        PLAIN(noise(1600), 16000, tempo=tempo)
