@@ -1,8 +1,8 @@
 """The lists of a data dir (wav.scp, text, utt2spk ...), parsed strictly, with every fault named.
 
-A list is UTF-8 text; each line is an id, one space and a value, ended by a line feed; lines are sorted by id in the
-C locale and ids occur once (Kaldi's rules). Some faults lose nothing when repaired ("fixable"): sorting, line
-ends, blanks, byte order mark, identical lines.
+A list is UTF-8 text; each line is an id, one space and a value, ended by a line feed; lines are sorted by id
+in the C locale and ids occur once (Kaldi's rules). Some faults lose nothing when repaired ("fixable"):
+sorting, line ends, blanks, byte order mark, identical lines.
 """
 
 from __future__ import annotations

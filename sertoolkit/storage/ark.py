@@ -2,7 +2,7 @@
 
 A store is a directory:
 
-    feats.ark        records of Kaldi, "<utt_id> ", NUL, "B": FM (matrix), FV (vector), or CM2 (matrix in 16 bits)
+    feats.ark        records of Kaldi: key, blank, NUL, "B", and FM (matrix), FV (vector), CM2 (16-bit matrix)
     feats.scp        "<utt_id> feats.ark:<offset>", sorted; the path is relative to the directory
     utt2num_frames   "<utt_id> <rows>" (1 for vectors)
     meta.yaml        what made it (given by the writer), and count, dim, ndim, bytes, compressed
@@ -262,8 +262,8 @@ class ArkReader(Mapping[str, np.ndarray]):
             for name, kind in types.items()
             if type(meta.get(name)) is not kind
         ]
-        if not faults and (meta["ndim"] not in (1, 2) or min(meta["count"], meta["dim"]) < 1):
-            faults = ["expected ndim 1 or 2, and count and dim of at least 1"]
+        if not faults and (meta["ndim"] not in (1, 2) or meta["count"] < 1 or not 0 < meta["dim"] < 1 << 31):
+            faults = ["expected ndim 1 or 2, count of at least 1, and dim of at least 1 and below 2 ** 31"]
         report_faults(str(path), faults, ArkError)
         return meta
 
@@ -306,7 +306,7 @@ class ArkReader(Mapping[str, np.ndarray]):
         faults = [
             f"utt2num_frames: utterance {key!r}: found {value!r}, expected a count of at least 1"
             for key, value in table.items()
-            if not (value.isascii() and value.isdecimal() and len(value) < 12 and int(value) > 0)
+            if not (value.isascii() and value.isdecimal() and len(value) < 10 and int(value) > 0)
         ]
         report_faults(f"{self.directory}: damaged store, make it again", faults, ArkError)
         return {key: int(value) for key, value in table.items()}
