@@ -75,7 +75,8 @@ def test_columns_are_cepstra_deltas_and_pitch() -> None:
 @pytest.mark.parametrize("tempo", [0.9, 1.0, 1.1])
 def test_pitch_of_a_steady_voice_is_its_own_at_any_tempo(pitch, tempo) -> None:
     found = FRONTEND(voice(np.full(16000, pitch)), 16000, tempo=tempo)[:, 26]
-    np.testing.assert_allclose(found[10:-10], pitch, rtol=0.01)
+    # at the ends the average takes in up to ten frames of nothing
+    np.testing.assert_allclose(found[11:-11], pitch, rtol=0.01)
 
 
 @pytest.mark.parametrize("tempo", [0.85, 0.9, 0.987, 1.0, 1.0033, 1.1, 1.15])
