@@ -1,4 +1,4 @@
-"""Package, dependencies and the console script `sertoolkit`; `tools/setup.sh` installs it with exact versions of torch."""
+"""Package, dependencies and the console script `sertoolkit`; `tools/setup.sh` installs all of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
-# Ranges that hold, not the versions of one day. torchaudio stays on torch's release: its extension loads with no other.
+# Ranges that hold, not the versions of one day. torchaudio stays on torch's release: its extension loads with
+# no other; tools/setup.sh installs exactly 2.11.0 of both.
 # opensmile is free for research only; the frontend that needs it is the only part that imports it.
 CORE = [
     "torch>=2.11,<2.12",
@@ -48,7 +49,7 @@ def version() -> str:
     text = (ROOT / "sertoolkit" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
     if not found:
-        raise RuntimeError("sertoolkit/version.py has no line __version__ = \"...\"")
+        raise RuntimeError('sertoolkit/version.py has no line __version__ = "..."')
     return found.group(1)
 
 

@@ -23,7 +23,7 @@ option() {
   option_type[$name]=$type
   option_default[$name]=$2
   option_help[$name]=$3
-  printf -v "$name" '%s' "$2"
+  declare -g "$name=$2"
 }
 
 # The nearest of the words on stdin to $1 by edit distance, if it is near.
@@ -120,7 +120,7 @@ parse_options() {
       faults+=("$fault")
     else
       if [[ ${option_type[$name]} == path && $value != /* ]]; then value=$PWD/$value; fi
-      printf -v "$name" '%s' "$value"
+      declare -g "$name=$value" # -g: an option may be called as one of the variables here
     fi
   done
   if [ ${#faults[@]} -gt 0 ]; then

