@@ -47,5 +47,6 @@ def _line(scores: dict[str, Any]) -> str:
     return (
         f"CER {100 * scores['cer']:.1f} %  WER {100 * scores['wer']:.1f} %  of"
         f" {scores['num_utts']} utterances, {words['reference']} words, {characters['reference']} characters;"
-        f" characters: {characters['substitutions']} sub, {characters['deletions']} del, {characters['insertions']} ins"
+        f" characters: {characters['substitutions']} sub, {characters['deletions']} del,"
+        f" {characters['insertions']} ins"
     )

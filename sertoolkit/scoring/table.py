@@ -22,8 +22,8 @@ TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}
 NOTES = (
     "accuracy: share of utterances classified right (elsewhere: weighted accuracy, WA). It is the column"
     " U-Acc of Lakomkin et al. 2017: their majority row shows it.",
-    "UAR: mean of the classes' recalls (elsewhere: UA). The formula behind the paper's W-Acc is open; UAR is"
-    " the nearest to it.",
+    "UAR: mean of the classes' recalls (elsewhere: UA). The formula behind the paper's W-Acc is"
+    " open: its majority row, 0.33, fits neither UAR nor accuracy.",
     "macro F1: mean of the classes' F1. The average behind the paper's F1 is open.",
     "sd folds: standard deviation over folds, seeds averaged first. sd runs: over seeds, folds averaged"
     " first; '-' for one seed.",

@@ -1,0 +1,90 @@
+"""Results by speaker: in leave-one-speaker-out folds, the test set of a fold is one speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sertoolkit.analysis.figures import COLOURS, save_figure
+from sertoolkit.corpus.protocol import Fold
+from sertoolkit.scoring.emotion import METRICS
+
+_COLUMNS = ["system", "speaker", "fold", "num_utts", *METRICS]
+
+
+def speaker_rows(members: Mapping[str, Any], folds: Mapping[str, Fold]) -> list[dict[str, Any]]:
+    """Scores of each system and speaker, averaged over seeds.
+
+    Args:
+        members: system -> fold -> seed -> scores, as the table's ``members``
+        folds: by name
+
+    Returns:
+        dicts with ``system speaker fold num_utts`` and the metrics
+
+    """
+    rows = []
+    for system, by_fold in members.items():
+        for name, runs in by_fold.items():
+            row = {"system": system, "speaker": "+".join(folds[name].speakers_of("test")), "fold": name}
+            row["num_utts"] = len(folds[name].test)
+            rows.append(
+                row | {metric: float(np.mean([run[metric] for run in runs.values()])) for metric in METRICS}
+            )
+    return rows
+
+
+def speakers_tsv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as text with a header."""
+    lines = ["\t".join(_COLUMNS)]
+    for row in rows:
+        cells = [f"{row[c]:.6g}" if c in METRICS else str(row[c]) for c in _COLUMNS]
+        lines.append("\t".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def plot_speakers(
+    rows: Sequence[Mapping[str, Any]], systems: Sequence[str], path: str | Path, *, chance: str
+) -> None:
+    """Draw the accuracy of some systems for each speaker as bars.
+
+    Args:
+        rows: of :func:`speaker_rows`
+        systems: which, in the order of the bars
+        path: PNG to write
+        chance: a system drawn as a line across each speaker's bars
+
+    """
+    from matplotlib.figure import Figure
+
+    speakers = sorted({row["speaker"] for row in rows})
+    accuracy = {(row["system"], row["speaker"]): row["accuracy"] for row in rows}
+    num_utts = {row["speaker"]: row["num_utts"] for row in rows}
+    width = 0.8 / len(systems)
+    size = (max(5.0, 1.5 + len(speakers) * (0.35 + 0.16 * len(systems))), 3.6)
+    figure = Figure(figsize=size, layout="constrained")
+    axis = figure.subplots()
+    axis.set_axisbelow(True)
+    axis.grid(axis="y", color="0.9")
+    for number, system in enumerate(systems):
+        places = np.arange(len(speakers)) + (number - (len(systems) - 1) / 2) * width
+        heights = [accuracy.get((system, speaker), np.nan) for speaker in speakers]
+        axis.bar(places, heights, width * 0.92, label=system, color=COLOURS[number % len(COLOURS)])
+    for place, speaker in enumerate(speakers):
+        label = chance if place == 0 else None
+        level = accuracy.get((chance, speaker), np.nan)
+        axis.plot([place - 0.44, place + 0.44], [level, level], color="black", linewidth=1.3, label=label)
+    axis.set_xticks(
+        range(len(speakers)), [f"{speaker}\n{num_utts[speaker]}" for speaker in speakers], fontsize=9
+    )
+    axis.tick_params(axis="x", length=0)
+    axis.set_xlabel("test speaker, number of utterances")
+    axis.set_ylabel("accuracy (mean over runs)")
+    axis.set_ylim(0, 1)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(systems) + 1, frameon=False, fontsize=9)
+    save_figure(figure, path)

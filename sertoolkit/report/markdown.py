@@ -1,0 +1,189 @@
+"""RESULTS.md: the table with everything that one must know to believe or repeat it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sertoolkit.config import dump_yaml, load_yaml
+from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.scoring.members import Member
+from sertoolkit.scoring.table import NOTES, table_rows
+from sertoolkit.version import environment
+
+_FIGURES = {
+    "confusion.png": (
+        "Mean confusion matrices over folds",
+        "of the system of each family with the highest UAR on the test sets (chosen by these results, for"
+        " illustration alone)",
+    ),
+    "speakers.png": ("Accuracy by test speaker", "of the same systems; the line is the most frequent class"),
+}
+
+
+def compose_results(
+    exp: str | Path,
+    resolved: ResolvedProtocol,
+    members: Sequence[Member],
+    scores: Mapping[str, Any],
+    *,
+    out: str | Path,
+    title: str,
+    command: str,
+) -> str:
+    """Compose the report.
+
+    Args:
+        exp: folder of the experiment; its ``config.yaml``, ``environment.yaml`` and figures are used where
+            they exist
+        resolved: the protocol
+        members: of all systems
+        scores: of :func:`sertoolkit.scoring.table.score_members`
+        out: where the report will lie; links to figures are relative to it
+        title: first line
+        command: what made the results, as typed
+
+    Returns:
+        Markdown text
+
+    """
+    exp = Path(exp)
+    sections = [
+        f"# {title}",
+        _completeness(members, resolved),
+        _table(scores, members),
+        *(f"- {note}" for note in NOTES),
+        "",
+        *_protocol(resolved),
+        *_figures(exp, Path(out)),
+        *_making(exp, members, command),
+    ]
+    return "\n".join(line for line in sections if line is not None).rstrip() + "\n"
+
+
+def _completeness(members: Sequence[Member], resolved: ResolvedProtocol) -> str:
+    seeds = defaultdict(set)
+    for member in members:
+        seeds[member.system].add(member.seed)
+    every = sorted(set().union(*seeds.values()))
+    planned = sum(len(runs) for runs in seeds.values()) * len(resolved.folds)
+    text = (
+        f"\n{len(seeds)} systems, {len(resolved.folds)} folds, seeds {' '.join(map(str, every))}:"
+        f" {len(members)} trainings, under protocol"
+        f" `{resolved.protocol.name}` version {resolved.protocol.version}.\n"
+    )
+    if len(members) < planned:
+        text += f"\n**PARTIAL: {planned - len(members)} of {planned} trainings are missing.**\n"
+    return text
+
+
+def _table(scores: Mapping[str, Any], members: Sequence[Member]) -> str:
+    """The table of systems, with parameters, epochs and time of each."""
+    of_system = defaultdict(list)
+    for member in members:
+        of_system[member.system].append(member.meta)
+    header, *rows = table_rows(scores)
+    rows = [[*row, *_costs(of_system.get(row[0], []))] for row in rows]
+    return _markdown_table([*header, "trained parameters", "best epoch", "s a training"], rows)
+
+
+def _costs(metas: Sequence[Mapping[str, Any]]) -> list[str]:
+    def mean(key: str, form: str) -> str:
+        values = [meta[key] for meta in metas if isinstance(meta.get(key), (int, float))]
+        return format(np.mean(values), form) if values else "-"
+
+    return [mean("num_parameters", ",.0f"), mean("best_epoch", ".1f"), mean("seconds", ".1f")]
+
+
+def _protocol(resolved: ResolvedProtocol) -> list[str]:
+    protocol, counts = resolved.protocol, resolved.counts
+    kept, dropped = counts["kept"], counts["dropped"]
+    tested = {name: len(fold.test) for name, fold in resolved.folds.items()}
+    overlap = sum(counts["sentence_overlap"].values())
+    rows = [
+        [
+            name,
+            "+".join(fold.speakers_of("test")),
+            "+".join(fold.speakers_of("valid")),
+            *(str(sum(fold.truth[u] == c for u in fold.test)) for c in protocol.classes),
+            f"{counts['sentence_overlap'][name]} of {tested[name]}",
+        ]
+        for name, fold in resolved.folds.items()
+    ]
+    return [
+        "## Protocol",
+        "",
+        f"`{protocol.name}` version {protocol.version}, hash `{resolved.hash}`. {protocol.description}",
+        "",
+        f"Kept {sum(kept.values())} of {counts['total']} utterances: {_pairs(kept)}. Dropped for their label:"
+        f" {_pairs(dropped) or 'none'}.",
+        "No speaker is in two of train, validation and test of a fold; every utterance is tested once."
+        f" Of {sum(tested.values())} tested utterances {overlap} have a sentence that is spoken in training too.",
+        "",
+        _markdown_table(
+            [
+                "fold",
+                "test speaker",
+                "validation speaker",
+                *protocol.classes,
+                "test sentences also in training",
+            ],
+            rows,
+        ),
+    ]
+
+
+def _figures(exp: Path, out: Path) -> list[str]:
+    lines = []
+    for name, (title, caption) in _FIGURES.items():
+        path = exp / "analysis" / name
+        if path.exists():
+            link = Path(os.path.relpath(path, out.parent)).as_posix()
+            lines += [f"![{title}]({link})", "", f"{title}, {caption}.", ""]
+    return ["## Figures", "", *lines] if lines else []
+
+
+def _making(exp: Path, members: Sequence[Member], command: str) -> list[str]:
+    """Command, environment, settings and hashes."""
+    seconds = sum(member.meta.get("seconds") or 0 for member in members)
+    stored = exp / "environment.yaml"
+    versions = load_yaml(stored) if stored.exists() else environment()
+    encoders = sorted({str(value) for value in _hashes(members, "encoder") if value})
+    data = sorted({str(value) for value in _hashes(members, "data") if value})
+    lines = [
+        "## How it was made",
+        "",
+        "```sh",
+        command,
+        "```",
+        "",
+        f"Training took {seconds / 60:.1f} min in all (sum over trainings).",
+        f"Hash of the frozen encoder: {_codes(encoders)}. Hashes of the features: {_codes(data)}.",
+        "",
+        _markdown_table(["environment", ""], [[name, str(value)] for name, value in versions.items()]),
+    ]
+    if (exp / "config.yaml").exists():
+        lines += ["Settings:", "", "```yaml", dump_yaml(load_yaml(exp / "config.yaml")).rstrip(), "```"]
+    return lines
+
+
+def _hashes(members: Iterable[Member], name: str) -> Iterable[Any]:
+    return (member.meta["hashes"].get(name) for member in members)
+
+
+def _codes(values: Sequence[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values) or "none"
+
+
+def _pairs(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counts.items())
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows)) + "\n"

@@ -1,0 +1,99 @@
+"""RESULTS.md says everything that one must know to believe a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sertoolkit.cli import main
+from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.storage.atomic import write_yaml
+
+FOLDS = ("fold-01", "fold-02", "fold-03")
+
+
+@pytest.fixture
+def report(exp: Path, add_member: Callable[..., Path]) -> Callable[..., str]:
+    """Trains mp-2 with two seeds, runs the command, returns the text."""
+    for fold in FOLDS:
+        for seed in (1, 2):
+            add_member("mp-2", fold, seed, wrong=1)
+
+    def make(*options: str, out: Path | None = None) -> str:
+        out = out or exp / "RESULTS.md"
+        arguments = ["--exp", str(exp), "--protocol_dir", str(exp / "protocol"), "--out", str(out), *options]
+        assert main(["report", *arguments]) == 0
+        return out.read_text()
+
+    return make
+
+
+def row_of(text: str, first: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_table_has_scores_and_costs(report: Callable[..., str]) -> None:
+    text = report()
+
+    header, row = row_of(text, "system"), row_of(text, "mp-2")
+    cells = dict(zip(header, row, strict=True))
+    assert cells["accuracy"] == "0.833"  # 5 of 6 in every fold and run
+    assert cells["pooled UAR"] == "0.875"  # (9/12 + 6/6) / 2
+    assert (cells["folds"], cells["runs"]) == ("3", "2")
+    assert (cells["trained parameters"], cells["best epoch"], cells["s a training"]) == (
+        "1,234",
+        "3.0",
+        "1.5",
+    )
+
+
+def test_how_it_was_made_is_written(report: Callable[..., str], resolved: ResolvedProtocol) -> None:
+    text = report("--title", "My corpus", "--command", "./run.sh --seeds '1 2'")
+
+    assert text.startswith("# My corpus\n")
+    for part in ("./run.sh --seeds '1 2'", "seeds 1 2: 6 trainings", resolved.hash, "torch |", "commit |"):
+        assert part in text
+
+
+def test_protocol_is_written_with_counts_by_speaker(report: Callable[..., str]) -> None:
+    text = report()
+
+    assert "Kept 18 of 18 utterances: anger 12, sadness 6. Dropped for their label: none." in text
+    assert row_of(text, "fold-02") == ["fold-02", "s1", "s2", "4", "2", "0 of 6"]
+
+
+def test_environment_and_settings_of_the_training_are_used(report: Callable[..., str], exp: Path) -> None:
+    write_yaml(exp / "environment.yaml", {"torch": "9.9.9"})
+    write_yaml(exp / "config.yaml", {"training": {"learning_rate": 0.001}})
+
+    text = report()
+
+    assert row_of(text, "torch") == ["torch", "9.9.9"]
+    assert "learning_rate: 0.001" in text
+
+
+def test_figures_are_linked_from_where_the_report_lies(report: Callable[..., str], exp: Path) -> None:
+    (exp / "analysis").mkdir()
+    (exp / "analysis" / "confusion.png").write_bytes(b"")
+
+    text = report(out=exp.parent / "RESULTS.md")
+
+    assert "](exp/analysis/confusion.png)" in text
+    assert "speakers.png" not in text
+
+
+def test_missing_members_are_counted_in_a_partial_report(report: Callable[..., str], exp: Path) -> None:
+    (exp / "mp-2" / "fold-03" / "seed-2" / "member.yaml").unlink()
+
+    assert "**PARTIAL: 1 of 6 trainings are missing.**" in report("--partial")
+
+
+def test_complete_report_is_not_called_partial(report: Callable[..., str]) -> None:
+    assert "PARTIAL" not in report("--partial")
+
+
+def test_same_experiment_gives_the_same_bytes(report: Callable[..., str]) -> None:
+    assert report() == report()
