@@ -72,7 +72,8 @@ def test_header_tells_length_rate_and_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<!DOCTYPE html><html></html>", b"RIFF", b"\0" * 5000, b"version https://git-lfs.github\n"]
+    "content",
+    [b"", b"<!DOCTYPE html><html></html>", b"RIFF", b"\0" * 5000, b"version https://git-lfs.github\n"],
 )
 def test_what_is_not_audio_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
@@ -87,7 +88,11 @@ def make_pipe(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(lambda path: None, "no such audio file"), (Path.mkdir, "not a regular file"), (make_pipe, "not a regular")],
+    [
+        (lambda path: None, "no such audio file"),
+        (Path.mkdir, "not a regular file"),
+        (make_pipe, "not a regular"),
+    ],
 )
 def test_what_is_not_a_file_is_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path / "a.wav")
@@ -206,9 +211,7 @@ def test_samples_that_are_not_finite_are_refused(tmp_path: Path, value: float) -
 STEREO = np.stack([tone(), 0.5 * tone()], axis=1)
 
 
-@pytest.mark.parametrize(
-    ("channel", "factor"), [("mix", 0.75), (0, 1.0), (1, 0.5)]
-)
+@pytest.mark.parametrize(("channel", "factor"), [("mix", 0.75), (0, 1.0), (1, 0.5)])
 def test_channels_are_chosen_or_mixed_when_asked(tmp_path: Path, channel: str | int, factor: float) -> None:
     samples, _ = read_audio(write(tmp_path / "a", STEREO, subtype="FLOAT"), channel=channel)
 
@@ -217,7 +220,12 @@ def test_channels_are_chosen_or_mixed_when_asked(tmp_path: Path, channel: str | 
 
 @pytest.mark.parametrize(
     ("channel", "message"),
-    [("error", "has 2 channels"), (2, "no channel 2"), (-1, "expected error, mix"), ("left", "expected error, mix")],
+    [
+        ("error", "has 2 channels"),
+        (2, "no channel 2"),
+        (-1, "expected error, mix"),
+        ("left", "expected error, mix"),
+    ],
 )
 def test_channels_are_never_chosen_unasked(tmp_path: Path, channel: str | int, message: str) -> None:
     with pytest.raises(AudioError, match=message):
@@ -263,7 +271,12 @@ def test_a_part_is_the_same_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("start", "end", "message"),
-    [(0.05, 0.2, "ends at 0.2 s"), (0.05, 0.05, "holds no samples"), (0.2, None, "holds no"), (-1, 0.05, "holds no")],
+    [
+        (0.05, 0.2, "ends at 0.2 s"),
+        (0.05, 0.05, "holds no samples"),
+        (0.2, None, "holds no"),
+        (-1, 0.05, "holds no"),
+    ],
 )
 def test_a_part_outside_of_the_recording_is_refused(
     tmp_path: Path, start: float, end: float | None, message: str
