@@ -121,7 +121,8 @@ def assign_classes(protocol: Protocol, data_dir: DataDir) -> tuple[dict[str, str
         f"utterance {utt_id}: no label in utt2emo" for utt_id in data_dir.utt_ids if utt_id not in labels
     ]
     plain = {label.casefold().strip(): label for label in protocol.labels}
-    truth, dropped = {}, Counter()
+    truth: dict[str, str] = {}
+    dropped: Counter[str] = Counter()
     for utt_id in data_dir.utt_ids:
         label = labels.get(utt_id)
         if label in protocol.labels:
@@ -346,7 +347,8 @@ def _read_fold(path: Path, protocol: Protocol) -> Fold:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not rows or rows[0] != _COLUMNS:
         raise DataError(f"{path}:1: expected the columns {' '.join(_COLUMNS)}; make the protocol anew")
-    faults, sets, truth, speakers = [], {name: [] for name in SETS}, {}, {}
+    sets: dict[str, list[str]] = {name: [] for name in SETS}
+    faults, truth, speakers = [], {}, {}
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(_COLUMNS) or row[3] not in SETS or row[2] not in protocol.classes:
             faults.append(

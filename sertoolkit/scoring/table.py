@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -101,15 +102,17 @@ def summarise(
     common = sorted(set.intersection(*(set(seeds) for seeds in scores.values())))
     row: dict[str, Any] = {}
     for metric in METRICS:
-        fold_means = [np.mean([run[metric] for run in seeds.values()]) for seeds in scores.values()]
-        run_means = [np.mean([seeds[seed][metric] for seeds in scores.values()]) for seed in common]
+        fold_means = [fmean(run[metric] for run in seeds.values()) for seeds in scores.values()]
+        run_means = [fmean(seeds[seed][metric] for seeds in scores.values()) for seed in common]
         row[metric] = {
-            "mean": float(np.mean(fold_means)),
+            "mean": fmean(fold_means),
             "sd_folds": _deviation(fold_means),
             "sd_runs": _deviation(run_means),
         }
-    pooled = [scores_of_counts(sum(seeds[seed] for seeds in counts.values()))["uar"] for seed in common]
-    row["pooled_uar"] = float(np.mean(pooled)) if pooled else None
+    pooled = [
+        scores_of_counts(np.sum([seeds[seed] for seeds in counts.values()], axis=0))["uar"] for seed in common
+    ]
+    row["pooled_uar"] = fmean(pooled) if pooled else None
     row["num_folds"] = len(scores)
     row["num_runs"] = max(len(seeds) for seeds in scores.values())
     return row
