@@ -1,0 +1,102 @@
+"""validate-data, fix-data and extract as a user types them: output, exit codes, messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sertoolkit.cli import main
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.storage.ark import ArkReader
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Two utterances of noise, 0.2 s each, the second with two channels."""
+    rng = np.random.default_rng(0)
+    data = DataDir()
+    for utt_id, shape in (("a-1", 3200), ("b-1", (3200, 2))):
+        soundfile.write(tmp_path / f"{utt_id}.wav", rng.uniform(-0.1, 0.1, shape), 16000)
+        data.wav[utt_id] = str(tmp_path / f"{utt_id}.wav")
+        data.utt2spk[utt_id] = utt_id[0]
+        data.text[utt_id] = "HELLO"
+    data.write(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_validate_data_says_what_it_found(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["validate-data", "--data_dir", str(data_dir), "--audio"]) == 0
+    out = capsys.readouterr().out
+    assert out == f"Successfully validated data-directory {data_dir}: 2 utterances, 2 speakers\n"
+
+
+def test_validate_data_names_all_faults_and_fails(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    (data_dir / "text").write_text("b-1 X\na-1 Y")
+    assert main(["validate-data", "--data_dir", str(data_dir), "--needs", "text utt2emo"]) == 1
+    captured = capsys.readouterr()
+
+    assert captured.out == ""
+    assert "3 faults" in captured.err
+    for fault in (
+        "text:2: the last line has no line end",
+        "text:2: lines are not sorted",
+        "utt2emo: is missing",
+    ):
+        assert fault in captured.err
+
+
+def test_fix_data_says_what_it_did(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    (data_dir / "text").write_text("b-1 X\na-1 Y\n")
+    assert main(["fix-data", "--data_dir", str(data_dir)]) == 0
+    out = capsys.readouterr().out
+
+    assert "text: repaired: lines are not sorted" in out
+    assert f"kept 2 utterances in {data_dir}" in out
+    assert main(["validate-data", "--data_dir", str(data_dir)]) == 0
+
+
+def run_extract(data_dir: Path, *options: str) -> int:
+    places = ["--data_dir", str(data_dir), "--out", str(data_dir.parent / "out")]
+    return main(["extract", *places, "--frontend", "power_spectrogram", *options])
+
+
+def test_extract_makes_a_store(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    options = ["--channel", "1", "--tempo", "0.9 1.0", "--set", "normalise=false", "--compress"]
+    assert run_extract(data_dir, *options) == 0
+    store = ArkReader(
+        data_dir.parent / "out", expect={"channel": 1, "tempos": [0.9, 1.0], "compressed": True}
+    )
+
+    assert store.meta["frontend_conf"]["normalise"] is False
+    assert list(store) == ["a-1", "a-1-tempo0.9", "b-1", "b-1-tempo0.9"]
+    assert "kept 2 of 2 utterances; 4 arrays" in capsys.readouterr().out
+
+
+def test_extract_refuses_what_was_not_asked_for(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run_extract(data_dir) == 1
+    assert "utterance b-1" in capsys.readouterr().err
+    assert not (data_dir.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nj", "0"], "--nj 0: expected at least 1"),
+        (["--nj", "two"], "invalid int value"),
+        (["--tempo", "fast"], "--tempo 'fast': expected numbers"),
+        (["--tempo", "7"], "expected different factors"),
+        (["--channel", "left"], "--channel 'left': expected error, mix"),
+        (["--frontend", "power_spectogram"], "did you mean 'power_spectrogram'?"),
+        (["--set", "normalize=true"], "did you mean 'normalise'?"),
+        (["--resampel"], "did you mean '--resample'?"),
+        (["--max_dur", "-1"], "expected 0 <= min_dur < max_dur"),
+    ],
+)
+def test_wrong_usage_of_extract_is_told(
+    data_dir: Path, capsys: pytest.CaptureFixture, options: list[str], message: str
+) -> None:
+    assert run_extract(data_dir, *options) == 2
+    assert message in capsys.readouterr().err

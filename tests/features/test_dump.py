@@ -1,0 +1,346 @@
+"""extract: bad files are named before anything is stored; any number of processes gives the same bytes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import sertoolkit
+from sertoolkit import registry
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.errors import ConfigError, DataError
+from sertoolkit.features.dump import ExtractOptions, Summary, copy_id, extract
+from sertoolkit.storage.ark import ArkReader
+
+# A frontend of a user's own: level of frames of 160 samples. Its file is what processes load.
+PLUGIN = """
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sertoolkit.errors import AudioError
+from sertoolkit.features.base import Frontend
+from sertoolkit.registry import register
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    factor: float = 1.0
+    pid_file: str = ""
+    normalise: bool = False
+
+
+@register("frontend", "level_of_dump_test")
+class Level(Frontend):
+    name = "level_of_dump_test"
+    Config = LevelConfig
+    dim = 1
+    min_samples = 160
+
+    def compute(self, waveform, *, tempo):
+        if self.config.pid_file:
+            with open(self.config.pid_file, "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            time.sleep(60)
+        if waveform.max() > 0.85:
+            raise AudioError("too loud for this frontend")
+        if waveform.max() > 0.75:
+            return np.full((1, 1), np.nan)
+        step = round(160 * tempo)
+        starts = range(0, len(waveform) - 159, step)
+        return np.array([[self.config.factor * waveform[i : i + 160].mean()] for i in starts])
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plugin") / "level.py"
+    path.write_text(PLUGIN)
+    registry.load_plugin(path)
+    return path
+
+
+@pytest.fixture
+def level(plugin: Path):
+    cls = registry.get("frontend", "level_of_dump_test")
+    return cls(cls.Config())
+
+
+def make_data(tmp_path: Path, **audio: np.ndarray | tuple[np.ndarray, int] | bytes) -> Path:
+    """One utterance an argument, of speaker `s`; by default 16 kHz."""
+    data = DataDir()
+    for name, samples in audio.items():
+        path = tmp_path / f"{name}.wav"
+        if isinstance(samples, bytes):
+            path.write_bytes(samples)
+        else:
+            samples, rate = samples if isinstance(samples, tuple) else (samples, 16000)
+            soundfile.write(path, samples, rate, subtype="FLOAT")
+        data.wav[f"s-{name}"] = str(path)
+        data.utt2spk[f"s-{name}"] = "s"
+    data.write(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def steps(*levels: float) -> np.ndarray:
+    """10 ms of each level."""
+    return np.repeat(np.array(levels, np.float32), 160)
+
+
+def test_features_of_all_utterances_are_stored(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, b=steps(0.1, 0.2, 0.3), a=steps(-0.5, 0.5))
+    summary = extract(data_dir, level, tmp_path / "out")
+    store = ArkReader(tmp_path / "out")
+
+    assert (summary.num_utts, summary.num_arrays, summary.dropped) == (2, 2, {})
+    assert store.num_frames == {"s-a": 2, "s-b": 3}
+    np.testing.assert_allclose(store["s-b"], [[0.1], [0.2], [0.3]], rtol=1e-6)
+
+
+def test_meta_tells_what_made_the_store(tmp_path: Path, level) -> None:
+    extract(make_data(tmp_path, a=steps(0.1, 0.2)), level, tmp_path / "out")
+    meta = ArkReader(tmp_path / "out").meta
+
+    assert meta["kind"] == "features"
+    assert meta["frontend"] == "level_of_dump_test"
+    assert meta["frontend_conf"] == {"factor": 1.0, "pid_file": "", "normalise": False}
+    assert (meta["frame_shift"], meta["sampling_rate"], meta["tempos"]) == (0.01, 16000, [1.0])
+    assert str(tmp_path) not in (tmp_path / "out" / "meta.yaml").read_text()
+
+
+def test_input_hash_follows_the_samples_not_where_they_lie(tmp_path: Path, level) -> None:
+    hashes = []
+    for number, value in enumerate((0.2, 0.2, 0.3)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        extract(make_data(folder, a=steps(0.1, value)), level, folder / "out")
+        hashes.append(ArkReader(folder / "out").meta["input_hash"])
+
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_tempo_copies_stand_beside_the_plain_utterance(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, a=np.linspace(0, 0.5, 1600, dtype=np.float32))
+    extract(data_dir, level, tmp_path / "out", options=ExtractOptions(tempos=(0.5, 1.0, 2.0)))
+
+    assert ArkReader(tmp_path / "out").num_frames == {"s-a": 10, "s-a-tempo0.5": 19, "s-a-tempo2": 5}
+
+
+@pytest.mark.parametrize(("tempo", "utt_id"), [(1.0, "a-1"), (0.9, "a-1-tempo0.9"), (1.1, "a-1-tempo1.1")])
+def test_the_plain_copy_keeps_its_id(tempo: float, utt_id: str) -> None:
+    assert copy_id("a-1", tempo) == utt_id
+
+
+def test_segments_are_cut_from_their_recording(tmp_path: Path, level) -> None:
+    make_data(tmp_path, rec=steps(0.1, 0.2, 0.3, 0.4))
+    DataDir(
+        wav={"rec": str(tmp_path / "rec.wav")},
+        utt2spk={"s-1": "s", "s-2": "s"},
+        segments={"s-1": ("rec", 0.0, 0.01), "s-2": ("rec", 0.02, 0.04)},
+    ).write(tmp_path / "segmented")
+    extract(tmp_path / "segmented", level, tmp_path / "out")
+
+    np.testing.assert_allclose(ArkReader(tmp_path / "out")["s-2"], [[0.3], [0.4]], rtol=1e-6)
+    assert ArkReader(tmp_path / "out").num_frames == {"s-1": 1, "s-2": 2}
+
+
+def test_processes_give_the_same_bytes_as_none(tmp_path: Path, plugin: Path, level) -> None:
+    rng = np.random.default_rng(0)
+    audio = {f"u{i:02d}": rng.uniform(-0.5, 0.5, 1600).astype(np.float32) for i in range(12)}
+    data_dir = make_data(tmp_path, **audio)
+    options = ExtractOptions(tempos=(0.9, 1.0))
+    extract(data_dir, level, tmp_path / "one", options=options)
+    extract(data_dir, level, tmp_path / "two", options=options, num_jobs=2, plugins=[plugin])
+
+    for name in ("feats.ark", "feats.scp", "utt2num_frames", "meta.yaml"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+GOOD = steps(0.1, 0.2)
+NAN = np.array([0.1, np.nan] * 200, np.float32)
+
+
+def test_bad_headers_are_all_named_and_nothing_is_stored(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, empty=b"", good=GOOD, html=b"<html>" * 50, short=GOOD[:100])
+    with pytest.raises(DataError) as caught:
+        extract(data_dir, level, tmp_path / "out")
+
+    for part in ("3 faults", "s-empty", "s-html", "s-short", "0.006 s, expected at least 0.01 s"):
+        assert part in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_samples_are_all_named_and_nothing_is_stored(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, good=GOOD, loud=steps(0.9), nan=NAN, worse=steps(0.8))
+    with pytest.raises(DataError) as caught:
+        extract(data_dir, level, tmp_path / "out")
+
+    for part in (
+        "3 faults",
+        "s-loud",
+        "too loud for this",
+        "s-nan",
+        "not finite",
+        "s-worse",
+        "features are not finite",
+    ):
+        assert part in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failure_keeps_the_old_store(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, a=GOOD)
+    extract(data_dir, level, tmp_path / "out")
+    make_data(tmp_path, a=NAN)
+    with pytest.raises(DataError):
+        extract(data_dir, level, tmp_path / "out")
+
+    assert list(ArkReader(tmp_path / "out")) == ["s-a"]
+
+
+def test_bad_utterances_are_dropped_with_counts_when_asked(
+    tmp_path: Path, level, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_dir = make_data(tmp_path, empty=b"", good=GOOD, long=np.tile(GOOD, 20), nan=NAN, short=GOOD[:100])
+    with caplog.at_level(logging.WARNING):
+        summary = extract(
+            data_dir, level, tmp_path / "out", options=ExtractOptions(drop_bad=True, max_dur=0.1)
+        )
+
+    assert list(ArkReader(tmp_path / "out")) == ["s-good"]
+    assert str(summary) == "kept 1 of 5 utterances: dropped 1 too long, 1 too short, 2 unreadable"
+    for utt_id in ("s-empty", "s-long", "s-nan", "s-short"):
+        assert f"dropped: utterance {utt_id}: " in caplog.text
+
+
+def test_dropping_everything_is_an_error(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, nan=NAN, short=GOOD[:100])
+    with pytest.raises(DataError, match="all utterances were dropped"):
+        extract(data_dir, level, tmp_path / "out", options=ExtractOptions(drop_bad=True))
+
+
+def test_summary_of_no_loss_is_short() -> None:
+    assert str(Summary(3)) == "kept 3 of 3 utterances"
+
+
+@pytest.mark.parametrize("drop_bad", [False, True])
+def test_other_rates_and_channels_are_refused_with_counts(tmp_path: Path, level, drop_bad: bool) -> None:
+    data_dir = make_data(tmp_path, a=GOOD, b=(GOOD, 8000), c=np.stack([GOOD, GOOD], axis=1))
+    with pytest.raises(DataError) as caught:
+        extract(data_dir, level, tmp_path / "out", options=ExtractOptions(drop_bad=drop_bad))
+
+    for part in (
+        "{8000: 1, 16000: 2}",
+        "s-b",
+        "has 8000 Hz",
+        "--resample",
+        "s-c",
+        "has 2 channels",
+        "--channel mix",
+    ):
+        assert part in str(caught.value)
+
+
+def test_rates_and_channels_are_changed_when_asked(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, b=(steps(0.2, 0.2), 8000), c=np.stack([GOOD, 3 * GOOD], axis=1))
+    extract(data_dir, level, tmp_path / "out", options=ExtractOptions(resample=True, channel="mix"))
+    store = ArkReader(tmp_path / "out")
+
+    assert store.num_frames == {"s-b": 4, "s-c": 2}
+    np.testing.assert_allclose(store["s-c"], [[0.2], [0.4]], rtol=1e-6)
+
+
+def test_suspicious_audio_is_warned_of_and_counted(
+    tmp_path: Path, level, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_dir = make_data(tmp_path, a=0 * GOOD, b=GOOD, c=0 * GOOD, d=GOOD)
+    with caplog.at_level(logging.WARNING):
+        extract(data_dir, level, tmp_path / "out")
+
+    assert "2 of 4 utterances are silent: s-a, s-c" in caplog.text
+    assert "the same audio under 2 ids: s-b, s-d" in caplog.text
+
+
+def test_faults_of_the_data_dir_come_first(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, a=GOOD, b=GOOD)
+    (tmp_path / "b.wav").unlink()
+    (data_dir / "text").write_text("s-a X\n")
+    with pytest.raises(DataError) as caught:
+        extract(data_dir, level, tmp_path / "out")
+
+    assert "b.wav does not exist" in str(caught.value)
+    assert "text: no line for utterance 's-b'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tempos": ()},
+        {"tempos": (1.0, 1.0)},
+        {"tempos": (0.0,)},
+        {"tempos": (9.0,)},
+        {"tempos": (float("nan"),)},
+        {"min_dur": -1.0},
+        {"min_dur": 5.0, "max_dur": 5.0},
+    ],
+)
+def test_options_out_of_range_are_refused(changes: dict) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        ExtractOptions(**changes)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_extract_leaves_no_process_and_no_store(
+    tmp_path: Path, plugin: Path, number: signal.Signals
+) -> None:
+    data_dir = make_data(tmp_path, a=GOOD, b=GOOD)
+    pid_file = tmp_path / "pids"
+    command = [
+        sys.executable,
+        "-m",
+        "sertoolkit",
+        "extract",
+        "--data_dir",
+        data_dir,
+        "--out",
+        tmp_path / "out",
+        "--nj",
+        "2",
+    ]
+    command += ["--frontend", "level_of_dump_test", "--plugin", plugin, "--set", f"pid_file={pid_file}"]
+    root = str(Path(sertoolkit.__file__).parents[1])
+    process = subprocess.Popen(
+        list(map(str, command)), env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.DEVNULL
+    )
+    assert wait_for(lambda: pid_file.exists() and len(pid_file.read_text().split()) == 2, 20)
+    process.send_signal(number)
+    process.wait(20)
+
+    assert wait_for(lambda: not any(is_alive(int(pid)) for pid in pid_file.read_text().split()), 10)
+    assert not (tmp_path / "out").exists()
