@@ -123,7 +123,7 @@ def _protocol(resolved: ResolvedProtocol) -> list[str]:
         f"Kept {sum(kept.values())} of {counts['total']} utterances: {_pairs(kept)}. Dropped for their label:"
         f" {_pairs(dropped) or 'none'}.",
         "No speaker is in two of train, validation and test of a fold; every utterance is tested once."
-        f" The sentence of {overlap} of the {sum(tested.values())} tested utterances is spoken in training too.",
+        f" The sentence of {overlap} of the {sum(tested.values())} test utterances occurs in training too.",
         "",
         _markdown_table(
             [

@@ -148,3 +148,14 @@ def test_damaged_member_is_named(
 
     with pytest.raises(DataError, match=r"fold-03/seed-1/member\.yaml"):
         read_members(exp, resolved)
+
+
+def test_order_of_the_lines_does_not_matter(
+    exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path]
+) -> None:
+    for fold in FOLDS:
+        path = add_member("mp-1", fold, 1, wrong=1) / "predictions.test.tsv"
+        header, *lines = path.read_text().splitlines()
+        path.write_text("\n".join([header, *reversed(lines)]) + "\n")
+
+    assert read_members(exp, resolved)[0].predicted.tolist() == [1, 0, 0, 0, 1, 1]
