@@ -124,7 +124,7 @@ parse_options() {
     fi
   done
   if [ ${#faults[@]} -gt 0 ]; then
-    for fault in "${faults[@]}"; do printf '%s: error: %s\n' "${0##*/}" "$fault" >&2; done
+    for fault in "${faults[@]}"; do printf '%s: error: %s\n' "${RECIPE:-${0##*/}}" "$fault" >&2; done
     printf 'Options are: %s; --help explains them.\n' "${option_names[*]/#/--}" >&2
     exit 2
   fi

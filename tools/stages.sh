@@ -32,7 +32,11 @@ stage_faults=()
 quoted() {
   local word text=""
   for word in "$@"; do
-    if [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]]; then text+=" $word"; else text+=" $(printf %q "$word")"; fi
+    case $word in
+      "" | *[!A-Za-z0-9_./:=,@%+\ -]*) text+=" $(printf %q "$word")" ;;
+      *" "*) text+=" '$word'" ;;
+      *) text+=" $word" ;;
+    esac
   done
   printf '%s' "${text# }"
 }
@@ -258,7 +262,7 @@ run_stages() {
   trap 'on_signal TERM' TERM
   trap 'on_signal INT' INT
   trap 'on_signal HUP' HUP
-  if [ "$setup" = true ] && [ -z "${SERTOOLKIT_BIN:-}" ] && [ "$status" = false ]; then
+  if [ "$setup" = true ] && [ -z "${SERTOOLKIT_BIN:-}" ] && [ "$status$dry_run" = falsefalse ]; then
     supervise "$MAIN_ROOT/tools/setup.sh"
     [ "$supervised_code" = 0 ] || fail 1 "tools/setup.sh failed; the lines above say why"
     hash -r
@@ -280,6 +284,10 @@ run_stages() {
       log "Stage ${stage_number[$name]} $name: up to date, skipped"
     fi
   done
+  if [ "$dry_run" = true ]; then
+    log "nothing was run: a dry run; $ran of ${#chosen_stages[@]} stages would"
+    return
+  fi
   log "done in $(duration $((SECONDS - start))): $ran of ${#chosen_stages[@]} stages ran"
-  if [ "$dry_run" = false ] && declare -F after_stages >/dev/null; then after_stages; fi
+  if declare -F after_stages >/dev/null; then after_stages; fi
 }

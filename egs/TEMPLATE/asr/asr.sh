@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# The stages of a recipe that trains a speech recogniser, once for all corpora; a recipe's run.sh calls it.
+# shellcheck disable=SC2154 # options are assigned by option
+set -euo pipefail
+: "${RECIPE_DIR:?is set by the path.sh of a recipe: start its run.sh}"
+# shellcheck source=tools/parse_options.sh
+. "$MAIN_ROOT/tools/parse_options.sh"
+# shellcheck source=tools/stages.sh
+. "$MAIN_ROOT/tools/stages.sh"
+
+usage="run.sh [options]: train a speech recogniser (CTC), decode, score, pack it into one file.
+Stages: -1 download | 0 data | 1 features | 2 tokens | 3 train | 4 decode | 5 score | 6 pack"
+option corpus_dir:path "$RECIPE_DIR/downloads" "folder of the corpus as its publisher ships it"
+option datadir:path "$RECIPE_DIR/data" "data dirs"
+option dumpdir:path "$RECIPE_DIR/dump" "features"
+option expdir:path "$RECIPE_DIR/exp" "experiments"
+option asr_tag:tag "" "name of this experiment: it goes to EXPDIR/asr_TAG; without it, to EXPDIR/asr"
+option nj:count 2 "processes or threads that work side by side"
+option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
+option ngpu:int 0 "1: train on a GPU"
+
+option local_data_opts "" "more options of local/data.sh"
+option train_set train "data dir of the training set"
+option valid_set valid "data dir of the validation set, which selects the epoch"
+option test_sets test "data dirs to decode and score"
+
+option frontend power_spectrogram "features of the recogniser"
+option tempo "1.0" 'copies of the training set, e.g. "0.9 1.0 1.1"'
+option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args="--resample --drop_bad"'
+option token_type char "char, bpe or unigram"
+option nbpe:count 500 "number of tokens, for bpe and unigram"
+option asr_config:path "$RECIPE_DIR/conf/asr.yaml" "encoder and training"
+option asr_args "" 'changes to it, e.g. "training.max_epochs=5 seed=2"'
+option train_args "" "more options of sertoolkit train-asr, e.g. --train_args=--drop_bad"
+parse_options "$@"
+
+asr_exp=$expdir/asr${asr_tag:+_$asr_tag}
+feats=$dumpdir/$frontend
+read -ra local_data_words <<<"$local_data_opts"
+read -ra extract_words <<<"$extract_args"
+read -ra train_words <<<"$train_args"
+read -ra train_cmd_words <<<"$train_cmd"
+read -ra test_names <<<"$test_sets"
+read -ra settings <<<"$asr_args"
+sets=("$train_set" "$valid_set" "${test_names[@]}")
+overrides=()
+for setting in "${settings[@]}"; do overrides+=(--set "$setting"); done
+
+add_stage -1 download "fetch the corpus" "$datadir"
+add_stage 0 data "make data dirs" "$datadir"
+stage_options local_data_opts
+stage_inputs "$RECIPE_DIR/local"
+if [ -d "$corpus_dir" ]; then stage_trees "$corpus_dir"; fi
+stage_outputs "${sets[@]/#/$datadir/}"
+add_stage 1 features "compute features" "$dumpdir"
+stage_options frontend tempo extract_args
+stage_inputs "${sets[@]/#/$datadir/}"
+stage_outputs "${sets[@]/#/$feats/}"
+add_stage 2 tokens "make the token list from training transcripts" "$asr_exp"
+stage_options token_type
+if [ "$token_type" != char ]; then stage_options nbpe; fi
+stage_inputs "$datadir/$train_set/text"
+stage_outputs "$asr_exp/tokens"
+add_stage 3 train "train the recogniser" "$asr_exp"
+stage_options asr_args train_args
+stage_inputs "$asr_config" "$asr_exp/tokens"
+for name in "$train_set" "$valid_set"; do stage_inputs "$datadir/$name/text" "$feats/$name"; done
+stage_outputs "$asr_exp/model.safetensors" "$asr_exp/config.yaml"
+add_stage 4 decode "write what it hears" "$asr_exp"
+stage_inputs "$asr_exp/model.safetensors" "${test_names[@]/#/$feats/}"
+for name in "${test_names[@]}"; do stage_outputs "$asr_exp/decode_$name/text"; done
+add_stage 5 score "character and word error rates" "$asr_exp"
+for name in "${test_names[@]}"; do
+  stage_inputs "$datadir/$name/text" "$asr_exp/decode_$name/text"
+  stage_outputs "$asr_exp/decode_$name/scores.json"
+done
+add_stage 6 pack "put the recogniser into one file" "$asr_exp"
+stage_inputs "$asr_exp/model.safetensors"
+stage_outputs "$asr_exp/asr.safetensors"
+
+preflight() {
+  if will_run data && [ ! -d "$corpus_dir" ] && ! will_run download && [ -e "$RECIPE_DIR/local/download.sh" ]; then
+    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or fetch it by --stage download"
+  fi
+  if will_run train && [ ! -f "$asr_config" ]; then fault "--asr_config $asr_config: no such file"; fi
+  case $token_type in char | bpe | unigram) ;; *) fault "--token_type $token_type: expected char, bpe or unigram" ;; esac
+  case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1" ;; esac
+}
+
+stage_download() {
+  if [ -e "$RECIPE_DIR/local/download.sh" ]; then
+    run bash "$RECIPE_DIR/local/download.sh" --corpus_dir "$corpus_dir"
+  else
+    log "nothing to fetch: stage data makes this corpus"
+  fi
+}
+stage_data() {
+  run bash "$RECIPE_DIR/local/data.sh" --corpus_dir "$corpus_dir" --datadir "$datadir" --nj "$nj" "${local_data_words[@]}"
+  for name in "${sets[@]}"; do run sertoolkit validate-data --data_dir "$datadir/$name" --needs text; done
+}
+stage_features() {
+  for name in "${sets[@]}"; do
+    copies=()
+    if [ "$name" = "$train_set" ] && [ "$tempo" != 1.0 ]; then copies=(--tempo "$tempo"); fi
+    run sertoolkit extract --data_dir "$datadir/$name" --frontend "$frontend" --out "$feats/$name" --nj "$nj" \
+      "${copies[@]}" "${extract_words[@]}"
+  done
+}
+stage_tokens() {
+  size=()
+  if [ "$token_type" != char ]; then size=(--size "$nbpe"); fi
+  run sertoolkit tokens --text "$datadir/$train_set/text" --kind "$token_type" "${size[@]}" --out "$asr_exp/tokens"
+}
+stage_train() {
+  run "${train_cmd_words[@]}" sertoolkit train-asr --config "$asr_config" "${overrides[@]}" \
+    --train_data "$datadir/$train_set" --train_feats "$feats/$train_set" \
+    --valid_data "$datadir/$valid_set" --valid_feats "$feats/$valid_set" \
+    --tokens "$asr_exp/tokens" --out "$asr_exp" --nj "$nj" --ngpu "$ngpu" "${train_words[@]}"
+}
+stage_decode() {
+  for name in "${test_names[@]}"; do
+    run sertoolkit decode --asr_exp "$asr_exp" --feats "$feats/$name" --out "$asr_exp/decode_$name"
+  done
+}
+stage_score() {
+  for name in "${test_names[@]}"; do
+    run sertoolkit score-asr --ref "$datadir/$name/text" --hyp "$asr_exp/decode_$name/text" --out "$asr_exp/decode_$name"
+  done
+}
+stage_pack() { run sertoolkit pack --asr_exp "$asr_exp" --out "$asr_exp/asr.safetensors"; }
+after_stages() {
+  if [ -e "$asr_exp/asr.safetensors" ]; then log "recogniser: $asr_exp/asr.safetensors; try: sertoolkit transcribe --help"; fi
+}
+run_stages "$expdir"

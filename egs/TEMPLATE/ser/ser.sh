@@ -1,0 +1,203 @@
+#!/usr/bin/env bash
+# The stages of a recipe that trains emotion systems on a frozen recogniser, once for all corpora; a recipe's run.sh
+# calls it.
+# shellcheck disable=SC2154 # options are assigned by option
+set -euo pipefail
+: "${RECIPE_DIR:?is set by the path.sh of a recipe: start its run.sh}"
+# shellcheck source=tools/parse_options.sh
+. "$MAIN_ROOT/tools/parse_options.sh"
+# shellcheck source=tools/stages.sh
+. "$MAIN_ROOT/tools/stages.sh"
+
+usage="run.sh [options]: train emotion systems on the layers of a frozen recogniser, and print their table.
+Stages: -1 download | 0 data | 1 protocol | 2 features | 3 encode | 4 train | 5 score | 6 analyse | 7 report | 8 pack"
+option corpus_dir:path "$RECIPE_DIR/downloads" "folder of the corpus as its publisher ships it"
+option datadir:path "$RECIPE_DIR/data" "data dirs"
+option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
+option expdir:path "$RECIPE_DIR/exp" "experiments"
+option ser_tag:tag "" "name of this experiment: it goes to EXPDIR/ser_TAG; without it, to EXPDIR/ser"
+option nj:count 2 "processes that work side by side; changes no result"
+option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
+
+option asr_exp:path "" "the frozen recogniser: an experiment folder of an asr recipe, or a bundle"
+option asr_recipe:path "" "recipe that makes it where it is missing or out of date"
+option random_encoder:flag false "freeze that recogniser with fresh random weights instead: the control; tag random"
+
+option local_data_opts "" "more options of local/data.sh"
+option data_set all "data dir with all speakers"
+option protocol:path "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" "classes, folds, validation rule"
+option side_frontend mfcc_pitch "features of the systems with a branch of their own"
+option asr_frontend power_spectrogram "features of the recogniser"
+option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args="--resample --drop_bad"'
+
+option ser_config:path "$RECIPE_DIR/conf/ser.yaml" "systems and training"
+option ser_args "" 'changes to it, e.g. "training.max_epochs=5"'
+option systems "baseline-64 baseline-96 baseline-128 mp-1 mp-2 mp-3 rnn-1 rnn-2 rnn-3 progressive-1 progressive-2 progressive-3" \
+  "systems to train"
+option folds all 'all, or e.g. "fold-01 fold-02"'
+option seeds 1 'runs of each fold, e.g. "1 2 3"'
+option plugin:path "" "file of your own heads"
+option title "" "first line of RESULTS.md"
+option results:path "$RECIPE_DIR/RESULTS.md" "where the report goes; of tagged experiments, to their folder"
+option pack_system "" "system to pack; default: the last of --systems"
+parse_options "$@"
+
+if [ "$random_encoder" = true ]; then ser_tag=${ser_tag:-random}; fi
+ser_exp=$expdir/ser${ser_tag:+_$ser_tag}
+if [ -n "$ser_tag" ]; then results=$ser_exp/RESULTS.md; fi
+encoder=$asr_exp # its file
+case $encoder in "" | *.safetensors) ;; *) encoder+=/model.safetensors ;; esac
+frozen=$asr_exp # what is encoded with
+if [ "$random_encoder" = true ]; then frozen=$ser_exp/random_encoder.safetensors; fi
+data=$datadir/$data_set
+side=$dumpdir/$side_frontend/$data_set
+asr_feats=$dumpdir/$asr_frontend/$data_set
+layers=$dumpdir/encoded${ser_tag:+_$ser_tag}/$data_set
+protocol_dir=$ser_exp/protocol
+read -ra local_data_words <<<"$local_data_opts"
+read -ra extract_words <<<"$extract_args"
+read -ra train_cmd_words <<<"$train_cmd"
+read -ra system_names <<<"$systems"
+read -ra settings <<<"$ser_args"
+pack_system=${pack_system:-${system_names[-1]:-}}
+changes=()
+for setting in "${settings[@]}"; do changes+=(--set "$setting"); done
+if [ -n "$plugin" ]; then changes+=(--plugin "$plugin"); fi
+partial=() # folds that are not there are missing on purpose
+if [ "$folds" != all ]; then partial=(--partial); fi
+scored=(--exp "$ser_exp" --protocol_dir "$protocol_dir" --systems "$systems" "${partial[@]}")
+
+add_stage -1 download "fetch the corpus" "$datadir"
+add_stage 0 data "make the data dir" "$datadir"
+stage_options local_data_opts
+stage_inputs "$RECIPE_DIR/local"
+if [ -d "$corpus_dir" ]; then stage_trees "$corpus_dir"; fi
+stage_outputs "$data"
+add_stage 1 protocol "fix classes and folds, look for leaks" "$ser_exp"
+stage_inputs "$protocol" "$data"
+stage_outputs "$protocol_dir"
+add_stage 2 features "compute features" "$dumpdir"
+stage_options extract_args
+stage_inputs "$data"
+stage_outputs "$side"
+if [ -n "$asr_exp" ]; then stage_outputs "$asr_feats"; fi
+add_stage 3 encode "run the frozen recogniser once over the corpus" "$ser_exp"
+stage_options systems ser_args random_encoder
+stage_inputs "$ser_config"
+if [ -n "$asr_exp" ]; then
+  stage_inputs "$encoder" "$asr_feats"
+  stage_outputs "$layers"
+fi
+add_stage 4 train "train ${#system_names[@]} systems over the folds" "$ser_exp"
+stage_options systems folds seeds ser_args
+stage_inputs "$ser_config" "$protocol_dir" "$side"
+if [ -n "$asr_exp" ]; then stage_inputs "$layers"; fi
+if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
+stage_outputs "${system_names[@]/#/$ser_exp/}"
+add_stage 5 score "print the table" "$ser_exp"
+stage_options systems folds
+stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
+stage_outputs "$ser_exp/table.tsv" "$ser_exp/scores.json"
+add_stage 6 analyse "draw confusions and results by speaker" "$ser_exp"
+stage_options systems folds
+stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
+stage_outputs "$ser_exp/analysis"
+add_stage 7 report "write RESULTS.md" "$ser_exp"
+stage_options systems folds title
+stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$ser_exp/analysis"
+stage_outputs "$results"
+add_stage 8 pack "put one system into one file" "$ser_exp"
+stage_options pack_system
+stage_inputs "$ser_exp/$pack_system"
+stage_outputs "$ser_exp/ser.safetensors"
+
+# Names of the chosen systems that read layers; fails on a wrong configuration.
+systems_with_layers() {
+  python - "$ser_config" "$systems" "$ser_args" 2>&1 <<'END'
+import sys
+from pathlib import Path
+from sertoolkit.config import load_config
+from sertoolkit.training.config import SerConfig
+
+config = load_config(SerConfig, Path(sys.argv[1]), sys.argv[3].split())
+print(*(name for name, system in config.choose(sys.argv[2].split()).items() if system.layers))
+END
+}
+preflight() {
+  local layered
+  if will_run data && [ ! -d "$corpus_dir" ] && ! will_run download && [ -e "$RECIPE_DIR/local/download.sh" ]; then
+    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or fetch it by --stage download"
+  fi
+  if [ ! -f "$protocol" ]; then fault "--protocol $protocol: no such file"; fi
+  if [ -n "$plugin" ] && [ ! -f "$plugin" ]; then fault "--plugin $plugin: no such file"; fi
+  if will_run encode || will_run train; then
+    if ! layered=$(systems_with_layers); then
+      fault "${layered##*ConfigError: }"
+    elif [ -n "$layered" ] && [ -z "$asr_exp" ]; then
+      fault "$layered read layers of a recogniser: name it by --asr_exp (a folder or bundle that an asr recipe made)"
+    elif [ -n "$layered" ] && [ ! -e "$encoder" ] && [ -z "$asr_recipe" ]; then
+      fault "--asr_exp $asr_exp: no recogniser there; an asr recipe makes one (egs/english_small/asr/run.sh)"
+    fi
+  fi
+  if [[ " $systems " != *" $pack_system "* ]]; then fault "--pack_system $pack_system: not among --systems"; fi
+}
+before_stages() {
+  if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
+  log "recogniser: $asr_recipe/run.sh"
+  if [ "$dry_run" = true ]; then return; fi
+  supervise "$asr_recipe/run.sh" --nj "$nj"
+  [ "$supervised_code" = 0 ] || fail 1 "the recogniser could not be made; the lines above say why"
+  stage_stamps status # encode may be stale now
+}
+
+stage_download() {
+  if [ -e "$RECIPE_DIR/local/download.sh" ]; then
+    run bash "$RECIPE_DIR/local/download.sh" --corpus_dir "$corpus_dir"
+  else
+    log "nothing to fetch: stage data makes this corpus"
+  fi
+}
+stage_data() {
+  run bash "$RECIPE_DIR/local/data.sh" --corpus_dir "$corpus_dir" --datadir "$datadir" --nj "$nj" "${local_data_words[@]}"
+  run sertoolkit validate-data --data_dir "$data" --needs "text utt2emo"
+}
+stage_protocol() { run sertoolkit protocol --protocol "$protocol" --data_dir "$data" --out "$protocol_dir"; }
+stage_features() {
+  run sertoolkit extract --data_dir "$data" --frontend "$side_frontend" --out "$side" --nj "$nj" "${extract_words[@]}"
+  if [ -n "$asr_exp" ] && [ "$asr_feats" != "$side" ]; then
+    run sertoolkit extract --data_dir "$data" --frontend "$asr_frontend" --out "$asr_feats" --nj "$nj" "${extract_words[@]}"
+  fi
+}
+stage_encode() {
+  if [ -z "$asr_exp" ]; then
+    log "no --asr_exp: no chosen system needs a recogniser"
+    return
+  fi
+  run mkdir -p "$layers" # also where no chosen system needs one
+  if [ "$random_encoder" = true ]; then run sertoolkit random-encoder --asr_exp "$asr_exp" --out "$frozen"; fi
+  run sertoolkit encode --asr_exp "$frozen" --feats "$asr_feats" --ser_config "$ser_config" "${changes[@]}" \
+    --systems "$systems" --out "$layers"
+}
+stage_train() {
+  local encoded=()
+  if [ -n "$asr_exp" ]; then encoded=(--layers "$layers"); fi
+  run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
+    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj"
+}
+stage_score() { run sertoolkit score "${scored[@]}"; }
+stage_analyse() { run sertoolkit analyse "${scored[@]}"; }
+stage_report() {
+  run sertoolkit report "${scored[@]}" --out "$results" --title "${title:-$RECIPE}" \
+    --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
+}
+stage_pack() {
+  local recogniser=()
+  if [ -n "$asr_exp" ]; then recogniser=(--asr_exp "$frozen"); fi
+  if [ -n "$plugin" ]; then recogniser+=(--plugin "$plugin"); fi
+  run sertoolkit pack --ser_exp "$ser_exp" --system "$pack_system" "${recogniser[@]}" --out "$ser_exp/ser.safetensors"
+}
+after_stages() {
+  if [ -e "$results" ]; then log "results: $results"; fi
+  if [ -e "$ser_exp/ser.safetensors" ]; then log "model: $ser_exp/ser.safetensors; try: sertoolkit predict --help"; fi
+}
+run_stages "$expdir"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# A recogniser on an hour of real English (CMU ARCTIC, LJSpeech, VCTK, LibriSpeech and FSDD pieces) and an hour of
+# synthetic voices; scored on speakers and sentences that it never heard. Options: run.sh --help
+set -euo pipefail
+# shellcheck source=egs/english_small/asr/path.sh
+. "$(dirname "${BASH_SOURCE[0]}")/path.sh"
+# shellcheck source=egs/english_small/asr/cmd.sh
+. "$RECIPE_DIR/cmd.sh"
+
+exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
+  --setup --train_cmd="$train_cmd" \
+  --train_set train --valid_set valid --test_sets "test_arctic test_librispeech test_vctk test_fsdd" \
+  --extract_args="--resample" \
+  "$@"

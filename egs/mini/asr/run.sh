@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# A small recogniser on synthetic read English that is made on the spot. Options: run.sh --help
+set -euo pipefail
+# shellcheck source=egs/mini/asr/path.sh
+. "$(dirname "${BASH_SOURCE[0]}")/path.sh"
+# shellcheck source=egs/mini/asr/cmd.sh
+. "$RECIPE_DIR/cmd.sh"
+
+exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
+  --setup --train_cmd="$train_cmd" \
+  --train_set train --valid_set valid --test_sets test \
+  --extract_args="--resample" \
+  "$@"
