@@ -241,7 +241,8 @@ def _decode(file: soundfile.SoundFile, first: int, count: int, path: str | os.Pa
 
 def _to_mono(samples: np.ndarray, channel: str | int, path: str | os.PathLike[str]) -> np.ndarray:
     num_channels = samples.shape[1]
-    if channel not in ("error", "mix") and (isinstance(channel, (str, bool)) or channel < 0):
+    is_number = isinstance(channel, int) and channel >= 0
+    if not is_number and channel not in ("error", "mix"):
         raise AudioError(f"channel {channel!r}: expected error, mix or a number from 0")
     if num_channels == 1:
         return samples[:, 0]
@@ -250,7 +251,7 @@ def _to_mono(samples: np.ndarray, channel: str | int, path: str | os.PathLike[st
             f"{path}: has {num_channels} channels, expected 1; choose --channel mix or --channel <number "
             "from 0>"
         )
-    if channel != "mix":
+    if isinstance(channel, int):
         if channel >= num_channels:
             raise AudioError(
                 f"{path}: has {num_channels} channels, so there is no channel {channel} (they count from 0)"

@@ -83,17 +83,14 @@ def parse_list(path: Path) -> tuple[Entries, list[Fault]]:
     faults: list[Fault] = []
     habits: dict[str, list[int]] = {}
 
-    def note(habit: str, number: int) -> None:
-        habits.setdefault(habit, []).append(number)
-
     if not data:
         return entries, [Fault(path.name, 0, "is empty")]
     if data.startswith(b"\xef\xbb\xbf"):
-        note("starts with a byte order mark", 1)
+        habits["starts with a byte order mark"] = [1]
         data = data[3:]
     raw_lines = data.split(b"\n")
     if raw_lines[-1]:
-        note("the last line has no line end", len(raw_lines))
+        habits["the last line has no line end"] = [len(raw_lines)]
     else:
         raw_lines.pop()
     previous = ""
@@ -104,7 +101,9 @@ def parse_list(path: Path) -> tuple[Entries, list[Fault]]:
         if message:
             faults.append(Fault(path.name, number, message))
             continue
-        line = _clean(line, path.name == "wav.scp", lambda habit, at=number: note(habit, at))
+        line, found = _clean(line, path.name == "wav.scp")
+        for habit in found:
+            habits.setdefault(habit, []).append(number)
         if not line:
             continue
         key, _, value = line.partition(" ")
@@ -112,14 +111,14 @@ def parse_list(path: Path) -> tuple[Entries, list[Fault]]:
         message = fault_of_id(key)
         if key in entries.values:
             if entries.values[key] == value:
-                note("line occurs twice", number)
+                habits.setdefault("line occurs twice", []).append(number)
                 continue
             message = f"id {key!r} occurs twice, first in line {entries.lines[key]} with another value"
         if message:
             faults.append(Fault(path.name, number, message))
             continue
         if key < previous:  # Python compares code points, which is the C locale's order of UTF-8
-            note("lines are not sorted by id in the C locale", number)
+            habits.setdefault("lines are not sorted by id in the C locale", []).append(number)
         previous = key
         entries.values[key] = value
         entries.lines[key] = number
@@ -138,23 +137,24 @@ def _decode(raw: bytes, start: int) -> tuple[str, str]:
         return "", f"not UTF-8 at byte {start + error.start} of the file; convert it, for example by iconv"
 
 
-def _clean(line: str, is_path: bool, note: Callable[[str], None]) -> str:
-    """The line in its proper form; what had to be changed is noted."""
+def _clean(line: str, is_path: bool) -> tuple[str, list[str]]:
+    """The line in its proper form, and what had to be changed."""
+    found = []
     if line.endswith("\r"):
-        note("line ends in CR LF (Windows)")
+        found.append("line ends in CR LF (Windows)")
         line = line.rstrip("\r")
     if _SPACES.search(line):
-        note("holds a tab, no-break space or other white space that is not a plain blank")
+        found.append("holds a tab, no-break space or other white space that is not a plain blank")
         line = _SPACES.sub(" ", line)
     if line.strip(" ") != line:
-        note("has blanks at its start or end")
+        found.append("has blanks at its start or end")
         line = line.strip(" ")
     if not line:
-        note("is blank")
+        found.append("is blank")
     if not is_path and not unicodedata.is_normalized("NFC", line):
-        note("is not in the composed form of Unicode (NFC)")
+        found.append("is not in the composed form of Unicode (NFC)")
         line = unicodedata.normalize("NFC", line)
-    return line
+    return line, found
 
 
 def form_faults(entries: Entries) -> list[Fault]:

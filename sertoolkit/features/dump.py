@@ -194,12 +194,13 @@ def _check_headers(
     infos: dict[str, AudioInfo | AudioError] = {}
     faults: dict[str, tuple[str, str]] = {}
     wrong: list[str] = []
-    rates = Counter()
+    rates: Counter[int] = Counter()
     for item in items:
         if item.path not in infos:
             try:
-                infos[item.path] = probe(item.path)
-                rates[infos[item.path].sampling_rate] += 1
+                header = probe(item.path)
+                rates[header.sampling_rate] += 1
+                infos[item.path] = header
             except AudioError as error:
                 infos[item.path] = error
         info = infos[item.path]

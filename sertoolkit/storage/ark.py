@@ -186,27 +186,24 @@ class ArkReader(Mapping[str, np.ndarray]):
         self._check_tiling()
 
     def __getitem__(self, utt_id: str) -> np.ndarray:
+        compressed = self.meta["compressed"]
         rows = self.num_frames[utt_id]
-        head = self._head(utt_id, rows)
         shape = (rows, self.dim) if self.meta["ndim"] == 2 else (self.dim,)
-        array = np.empty(shape, np.uint16 if self.meta["compressed"] else np.float32)
-        bounds = bytearray(8 if self.meta["compressed"] else 0)  # least value and range
-        found = bytearray(len(head))
-        # The order on the disk: CM2 has its bounds between type and shape.
-        shape_size = 8 if bounds else 0
-        tail = bytearray(shape_size)
-        parts = [found, bounds, tail, array]
+        head = self._head(utt_id, rows)
         start = self._offsets[utt_id] - len(utt_id.encode()) - 1
-        count = os.preadv(self._open(), parts, start)
-        shape_right = not shape_size or bytes(tail) == struct.pack("<ii", rows, self.dim)
-        if count != sum(memoryview(part).nbytes for part in parts) or bytes(found) != head or not shape_right:
+        # A record: head; if compressed, least value and range (8 bytes) and shape (8 bytes); then values
+        found, bounds, sizes = bytearray(len(head)), bytearray(8 * compressed), bytearray(8 * compressed)
+        array = np.empty(shape, np.uint16 if compressed else np.float32)
+        count = os.preadv(self._open(), [found, bounds, sizes, array.data], start)
+        is_whole = count == len(head) + len(bounds) + len(sizes) + array.nbytes
+        if not is_whole or found != head or (compressed and sizes != struct.pack("<ii", rows, self.dim)):
             raise ArkError(
                 f"{self.directory / 'feats.ark'}: at byte {start} there is no record of utterance {utt_id!r} "
                 f"with shape {shape}; the file is damaged: make this store again"
             )
-        if not bounds:
+        if not compressed:
             return array
-        record = b"\0BCM2 " + bytes(bounds) + bytes(tail) + array.tobytes()
+        record = b"\0BCM2 " + bounds + sizes + array.tobytes()
         return np.asarray(read_kaldi(io.BytesIO(record)), dtype=np.float32)
 
     def __iter__(self) -> Iterator[str]:

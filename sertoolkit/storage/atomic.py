@@ -64,8 +64,8 @@ def open_atomic(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[An
     # 0o666 less the umask, which mkstemp would not honour
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-        with open(descriptor, mode, **text) as file:
+        encoding, newline = (None, None) if mode == "wb" else ("utf-8", "\n")
+        with open(descriptor, mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             fault_point("atomic:before_fsync")
