@@ -13,7 +13,9 @@ HELP = """Bookkeeping of recipe stages; tools/stages.sh calls it with a plan of 
 
 `status` and `finish` print `name <tab> done|stale|open <tab> reason` for every stage. A stage is done when
 its options, the files that it read and the files that it made are what its stamp says; content counts, not
-time. Recipes show this by --status."""
+time. Recipes show this by --status.
+
+example: egs/mini/ser/run.sh --status"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,46 @@
+"""``sertoolkit doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = """Check this installation and say what mends it.
+
+Looks at versions, GPU, audio formats, plugins, programs and disk space. Lines begin with `ok`, `note` (works,
+but something is limited) or `missing` (something will fail; exit code 1), and the latter two say what to do.
+Paste the output into a bug report: it holds no names or paths of yours.
+
+example: sertoolkit doctor --all"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "--all", action="store_true", help="one line a package and plugin, also where all is well"
+    )
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="look at this file of plugins too"
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=Path(), help="folder whose disk is looked at (default: this one)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print findings as they come."""
+    from sertoolkit import registry
+    from sertoolkit.doctor import examine
+
+    for path in args.plugin:
+        registry.load_plugin(path)
+    counts = {"ok": 0, "note": 0, "missing": 0}
+    brief = ("sertoolkit", "python", "torch", "gpu", "cpu", "audio", "espeak-ng", "opensmile", "disk")
+    for finding in examine(args.dir):
+        counts[finding.state] += 1
+        if finding.state != "ok" or args.all or finding.subject in brief:
+            print(f"{finding.state:<8} {finding.subject:<22} {finding.found}", flush=True)
+        if finding.remedy:
+            print(f"{'':<8} {'':<22} -> {finding.remedy}")
+    print(f"\n{counts['ok']} ok, {counts['note']} notes, {counts['missing']} missing")
+    return 1 if counts["missing"] else 0
