@@ -62,8 +62,8 @@ def find_faults(
 def fix(path: str | os.PathLike[str]) -> list[str]:
     """Repair the harmless faults of a data dir: order, line ends, blanks, byte order mark, differing lists.
 
-    Lists that do not agree are cut down to the utterances that all of them have. Lists as they were are kept
-    in ``.backup``.
+    Segments are cut where their recording ends. Lists that do not agree are cut down to the utterances that
+    all of them have. Lists as they were are kept in ``.backup``.
 
     Args:
         path: the directory
@@ -81,7 +81,7 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
     report_faults(f"data dir {path}: not changed, since these need a decision", hard, DataError)
     done = [f"{fault.name}: repaired: {fault.message}" for fault in faults if fault.fixable]
     values = {name: {k: v for k, v in entries.values.items() if v} for name, entries in lists.items()}
-    done += _intersect(values)
+    done += _trim_segments(values) + _intersect(values)
     report_faults(
         f"data dir {path}: not changed",
         [] if values["utt2spk"] else ["no utterance is in all lists"],
@@ -97,6 +97,34 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
             write_bytes(path / ".backup" / name, old)
         write_text(path / name, text)
     return done
+
+
+def _trim_segments(values: dict[str, dict[str, str]]) -> list[str]:
+    """End segments where their recording ends; those that begin after it are left out, in place."""
+    from sertoolkit.audio.read import probe
+
+    durations: dict[str, float] = {}
+    segments, trimmed, beyond = {}, 0, 0
+    for utt_id, value in values.get("segments", {}).items():
+        recording, start, end = value.split()
+        path = values["wav.scp"].get(recording)
+        if path is not None and recording not in durations:
+            durations[recording] = probe(path).duration
+        duration = durations.get(recording, float("inf"))
+        if _number(start) >= duration:
+            beyond += 1
+            continue
+        if _number(end) > duration:
+            trimmed += 1
+            end = f"{int(duration * 1000) / 1000:.3f}"
+            value = f"{recording} {start} {end}"
+            if utt_id in values.get("utt2dur", {}):
+                values["utt2dur"][utt_id] = f"{_number(end) - _number(start):.3f}"
+        segments[utt_id] = value
+    if trimmed or beyond:
+        values["segments"] = segments
+        return [f"segments: {trimmed} cut where their recording ends, {beyond} left out that begin after it"]
+    return []
 
 
 def _derive_spk2utt(values: dict[str, dict[str, str]]) -> list[str]:

@@ -198,6 +198,22 @@ def test_fix_cuts_lists_to_what_all_have_and_counts(data_dir: Path) -> None:
     assert "wav.scp: kept 1 of 3 lines: the others are not in all lists" in done
 
 
+def test_fix_cuts_segments_where_their_recording_ends(tmp_path: Path, data_dir: Path) -> None:
+    data = DataDir(
+        wav={"rec": str(tmp_path / "anna-1.wav")},
+        utt2spk={"a-1": "a", "a-2": "a", "a-3": "a"},
+        segments={"a-1": ("rec", 0.0, 0.25), "a-2": ("rec", 0.2, 0.7), "a-3": ("rec", 0.5, 0.7)},
+        utt2dur={"a-1": 0.25, "a-2": 0.5, "a-3": 0.2},
+    )
+    data.write(tmp_path / "segmented")
+    done = fix(tmp_path / "segmented")
+
+    assert "segments: 1 cut where their recording ends, 1 left out that begin after it" in done
+    segments = DataDir.read(tmp_path / "segmented").segments
+    assert segments == {"a-1": ("rec", 0.0, 0.25), "a-2": ("rec", 0.2, 0.5)}
+    assert validate(tmp_path / "segmented", needs=(), audio=True) == []
+
+
 @pytest.mark.parametrize(
     "text", [b"anna-1 A\nanna-1 B\nanna-2 C\notto-1 D\n", b"anna-1 \xff\n", b"../x A\n", b"anna-1 \0\n"]
 )

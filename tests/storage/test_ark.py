@@ -6,6 +6,8 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import kaldiio
 import numpy as np
 import pytest
 
+import sertoolkit
 from sertoolkit.errors import ArkError
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 
@@ -222,6 +225,15 @@ def test_any_flipped_bit_before_the_values_is_found(
             assert_refused(tmp_path / "ark")
 
 
+def test_an_ark_that_is_cut_after_it_was_opened_is_refused(tmp_path: Path) -> None:
+    reader = ArkReader(store(tmp_path / "ark", MATRICES))
+    os.truncate(tmp_path / "ark" / "feats.ark", 60)
+
+    np.testing.assert_array_equal(reader["b-2"], MATRICES["b-2"])
+    with pytest.raises(ArkError, match="no record of utterance 'a-1'"):
+        reader["a-1"]
+
+
 def edit(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:
     def change(directory: Path) -> None:
         data = (directory / name).read_bytes()
@@ -351,3 +363,29 @@ def test_what_is_read_may_be_changed(tmp_path: Path) -> None:
     reader["a-1"][:] = 0
 
     np.testing.assert_array_equal(reader["a-1"], MATRICES["a-1"])
+
+
+def test_a_full_disk_keeps_the_old_store_and_names_it(tmp_path: Path) -> None:
+    store(tmp_path / "ark", MATRICES)
+    code = (
+        "import resource, signal, sys\n"
+        "import numpy as np\n"
+        "from sertoolkit.storage.ark import ArkWriter\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "with ArkWriter(sys.argv[1], {}) as writer:\n"
+        "    for number in range(20):\n"
+        "        writer.write(str(number), np.ones((100, 40)))\n"
+    )
+    root = str(Path(sertoolkit.__file__).parents[1])
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "ark")],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+
+    assert result.returncode == 1
+    assert f"File too large: '{tmp_path / 'ark'}'" in result.stderr.splitlines()[-1]
+    assert set(read_all(tmp_path / "ark")) == set(MATRICES)
+    assert os.listdir(tmp_path) == ["ark"]
