@@ -51,10 +51,10 @@ class MfccPitchConfig:
 def _mel_filters() -> np.ndarray:
     """Kaldi's triangular filters, (NUM_FFT // 2 + 1, NUM_MELS)."""
 
-    def mel(hertz: np.ndarray | float) -> np.ndarray | float:
-        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+    def mel(hertz: np.ndarray) -> np.ndarray:
+        return 1127.0 * np.log1p(hertz / 700.0)
 
-    edges = np.linspace(mel(LOWEST), mel(RATE / 2), NUM_MELS + 2)
+    edges = np.linspace(*mel(np.array([LOWEST, RATE / 2])), NUM_MELS + 2)
     bins = mel(np.arange(NUM_FFT // 2 + 1) * RATE / NUM_FFT)[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
