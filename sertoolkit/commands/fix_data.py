@@ -9,8 +9,8 @@ HELP = """Repair the harmless faults of a data dir and say what was done.
 
 Sorts lists, removes Windows line ends, byte order marks, stray blanks and identical lines, makes spk2utt
 anew, ends segments where their recording ends, and cuts all lists down to the utterances that every one of
-them has. Lists as they were are kept in DIR/.backup. Where a fault needs a decision (two values for one id, text that is not UTF-8, ...) nothing is
-changed and all such faults are named.
+them has. Lists as they were are kept in DIR/.backup. Where a fault needs a decision (two values for one id,
+text that is not UTF-8, ...) nothing is changed and all such faults are named.
 
 example: sertoolkit fix-data --data_dir data/train"""
 
