@@ -86,7 +86,9 @@ class Utterance:
         voice: who says it
         seed: 0 to 2**32 - 1; decides espeak-ng's random numbers and the noise
         word_gap: extra pause between words, in 10 ms
-        snr: level of the speech over the noise in dB
+        snr: level of the speech over the noise of the room in dB
+        press: how far loud samples are flattened, as in a pressed voice; 0 is not at all, 1 is audible
+        breath: share of noise that follows the speech, 0 to 1; a breathy voice has 0.2
     """
 
     path: Path
@@ -96,6 +98,8 @@ class Utterance:
     ssml: bool = False
     word_gap: int = 0
     snr: float = 35.0
+    press: float = 0.0
+    breath: float = 0.0
 
 
 class _Library:
@@ -178,18 +182,25 @@ def _speak_in_child(request: Utterance) -> np.ndarray:
     return soxr.resample(samples, library.sampling_rate, SAMPLING_RATE)
 
 
-def _add_noise(samples: np.ndarray, request: Utterance) -> np.ndarray:
-    """Low room noise: recorded speech has no digital silence, and a log spectrum would be ruled by it."""
+def _finish(samples: np.ndarray, request: Utterance) -> np.ndarray:
+    """Voice quality, and low room noise: without it, digital silence would rule the log spectrum."""
+    loudness = np.sqrt(np.mean(samples**2))
+    if request.press:
+        drive = request.press / loudness
+        samples = np.tanh(drive * samples) / drive
     noise_of = np.random.default_rng(request.seed)
     white = noise_of.standard_normal(len(samples) + 1).astype(np.float32)
     noise = white[1:] + 0.9 * white[:-1]  # tilted towards low frequencies, as rooms are
-    level = np.sqrt(np.mean(samples**2)) / np.sqrt(np.mean(noise**2))
+    level = loudness / np.sqrt(np.mean(noise**2))
     noisy = samples + noise * level * 10 ** (-request.snr / 20)
+    if request.breath:
+        envelope = np.sqrt(np.convolve(samples**2, np.full(320, 1 / 320, np.float32), mode="same"))  # 20 ms
+        noisy = noisy + request.breath * envelope * noise_of.standard_normal(len(samples)).astype(np.float32)
     return noisy / max(1.0, 1.01 * float(np.abs(noisy).max()))
 
 
 def _render(request: Utterance) -> float:
-    samples = _add_noise(_speak_in_child(request), request)
+    samples = _finish(_speak_in_child(request), request)
     request.path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(request.path, samples, SAMPLING_RATE, subtype="PCM_16")
     return len(samples) / SAMPLING_RATE

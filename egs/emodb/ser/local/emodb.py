@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Data dir from EmoDB, the Berlin database of emotional speech.
 
-EmoDB: 535 acted utterances of ten German sentences, 10 speakers, 7 emotions, 25 min, 16 kHz WAV, free for research,
-http://emodb.bilderbar.info (Burkhardt et al., Interspeech 2005).
+EmoDB: 535 acted utterances of ten German sentences, 10 speakers, 7 emotions, 25 min, 16 kHz WAV, free for
+research, http://emodb.bilderbar.info (Burkhardt et al., Interspeech 2005).
 
     EmoDB/wav/03a01Fa.wav            ``<speaker><sentence><emotion><version>``
 
@@ -34,7 +34,8 @@ EMOTIONS = {
     "N": "neutral",
 }
 _GENDERS = {
-    "03": "m", "08": "f", "09": "f", "10": "m", "11": "m", "12": "m", "13": "f", "14": "f", "15": "m", "16": "f",
+    "03": "m", "08": "f", "09": "f", "10": "m", "11": "m", "12": "m", "13": "f", "14": "f", "15": "m",
+    "16": "f",
 }  # fmt: skip
 _SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank",

@@ -10,7 +10,7 @@ LibriSpeech: about 1,000 h of read audio books, 2,484 readers, 16 kHz FLAC, CC B
 
 Utterance ids are ``<prefix><reader>-<chapter>-<nnnn>``; the speaker is the reader.
 
-    librispeech.py --corpus_dir corpora/LibriSpeech --parts "train-clean-100 dev-clean" --out data
+    librispeech.py --corpus_dir corpora/LibriSpeech --parts "train-clean-100 dev-clean:valid" --out data
 """
 
 from __future__ import annotations
@@ -125,14 +125,17 @@ def list_parts(corpus_dir: Path) -> list[str]:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus_dir", type=Path, required=True, help="the folder LibriSpeech")
-    parser.add_argument("--parts", help="parts to prepare (default: all that are there)")
+    parser.add_argument(
+        "--parts", help="parts to prepare; part:name gives its data dir a name (default: all parts)"
+    )
     parser.add_argument("--prefix", default="libri_", help="put before reader numbers (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for one data dir a part")
 
 
 def _run(args: argparse.Namespace) -> None:
-    for part in args.parts.split() if args.parts else list_parts(args.corpus_dir):
-        prepare(args.corpus_dir, part, prefix=args.prefix).write(args.out / part)
+    for item in args.parts.split() if args.parts else list_parts(args.corpus_dir):
+        part, _, name = item.partition(":")
+        prepare(args.corpus_dir, part, prefix=args.prefix).write(args.out / (name or part))
 
 
 if __name__ == "__main__":
