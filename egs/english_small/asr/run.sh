@@ -10,5 +10,5 @@ set -euo pipefail
 exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --setup --train_cmd="$train_cmd" \
   --train_set train --valid_set valid --test_sets "test_arctic test_librispeech test_vctk test_fsdd" \
-  --extract_args="--resample" \
+  --tempo "0.9 1.0 1.1" --extract_args="--resample" \
   "$@"
