@@ -18,8 +18,6 @@ END
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/tools/venv
-# torchaudio's extension loads with this torch only.
-torch=(torch==2.11.0 torchaudio==2.11.0)
 
 log() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -58,39 +56,62 @@ pip_option() {
   "$venv/bin/pip" config list 2>/dev/null |
     sed -n -E "s/^[^=]*\.$1='(.*)'\$/\1/p" | sed 's/\\n/ /g' | tail -n 1 | xargs
 }
+# default_to VARIABLE VALUE: unless the user has set it.
+default_to() { if [ -n "$2" ] && [ -z "${!1:-}" ]; then export "$1=$2"; fi; }
 hand_pip_options_to_uv() {
-  local index extra links cert proxy host
-  index=$(pip_option index-url) extra=$(pip_option extra-index-url) links=$(pip_option find-links)
-  cert=$(pip_option cert) proxy=$(pip_option proxy) host=$(pip_option trusted-host)
-  [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
-  [ -z "$extra" ] || export UV_INDEX=${UV_INDEX:-$extra}
-  [ -z "$links" ] || export UV_FIND_LINKS=${UV_FIND_LINKS:-${links// /,}}
-  [ -z "$cert" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$cert}
-  [ -z "$proxy" ] || export ALL_PROXY=${ALL_PROXY:-$proxy}
-  [ -z "$host" ] || export UV_INSECURE_HOST=${UV_INSECURE_HOST:-$host}
-  # As pip does it: the best version of all indexes.
-  export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
+  default_to UV_DEFAULT_INDEX "$(pip_option index-url)"
+  default_to SSL_CERT_FILE "$(pip_option cert)"
+  default_to ALL_PROXY "$(pip_option proxy)"
+  default_to UV_INSECURE_HOST "$(pip_option trusted-host)"
+  default_to UV_HTTP_TIMEOUT 180
+}
+hand_more_indexes_to_uv() {
+  local extra links
+  extra=$(pip_option extra-index-url) links=$(pip_option find-links)
+  [ -n "$extra$links" ] || return 1
+  default_to UV_INDEX "$extra"
+  default_to UV_FIND_LINKS "${links// /,}"
+  default_to UV_INDEX_STRATEGY unsafe-best-match # the best version of all indexes, as pip does it
 }
 
-install_packages() {
-  local wanted=("${torch[@]}" -e "${root}[demo,dev]")
-  if "$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check uv; then
-    hand_pip_options_to_uv
-    local uv=("$venv/bin/uv" pip install --python "$venv/bin/python")
-    if [ "$cpu" = true ]; then
-      "${uv[@]}" --torch-backend cpu "${wanted[@]}" ||
-        fail 1 "PyTorch's CPU index did not serve ${torch[*]}; is it reachable from here? Without --cpu the usual index is asked."
-      return
-    fi
-    if "${uv[@]}" "${wanted[@]}"; then return; fi
-    log "uv could not install; trying pip, which takes about twice as long"
-  elif [ "$cpu" = true ]; then
-    fail 1 "--cpu needs the package uv, and your package index does not serve it"
-  fi
+wanted=("torch==2.11.0" "torchaudio==2.11.0" -e "${root}[demo,dev]") # torchaudio's extension loads with this torch only
+works() {
+  log "checking that it works"
+  "$venv/bin/python" -c 'import torch, torchaudio, soundfile, opensmile, sklearn, sentencepiece, sertoolkit'
+}
+make_venv() {
+  rm -rf "$venv"
+  "$python" -m venv "$venv"
+}
+get_uv() { "$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check uv; }
+with_uv() { "$venv/bin/uv" pip install --python "$venv/bin/python" "$@" "${wanted[@]}"; }
+with_pip() {
   "$venv/bin/pip" install --quiet --no-compile --upgrade pip ||
     log "keeping $("$venv/bin/pip" --version | cut -d' ' -f1-2): no newer pip to be had"
-  "$venv/bin/pip" install --no-compile --progress-bar on "${wanted[@]}" ||
-    fail 1 "packages could not be installed; the lines above say which. Check the network and your pip configuration, then run tools/setup.sh again"
+  "$venv/bin/pip" install --no-compile --progress-bar on "${wanted[@]}"
+}
+
+install_cpu() {
+  get_uv || fail 1 "--cpu needs the package uv, and your package index does not serve it"
+  hand_pip_options_to_uv
+  if with_uv --torch-backend cpu && works; then return; fi
+  fail 1 "PyTorch's CPU index did not serve ${wanted[*]:0:2}; is it reachable from here? Without --cpu the usual index is asked."
+}
+# The main index first: where several serve one version, uv takes the first and pip the file that suits the machine best.
+install_packages() {
+  if get_uv; then
+    hand_pip_options_to_uv
+    if with_uv && works; then return; fi
+    if hand_more_indexes_to_uv; then
+      log "the main index alone does not do; trying all that pip is configured for"
+      make_venv && get_uv
+      if with_uv && works; then return; fi
+    fi
+    log "uv could not do it; trying pip, which takes two or three times as long"
+    make_venv
+  fi
+  if with_pip && works; then return; fi
+  fail 1 "packages could not be installed or imported; the lines above say which. Check the network and your pip configuration, then run tools/setup.sh again"
 }
 
 cpu=false force=false
@@ -122,11 +143,7 @@ fi
 
 start=$SECONDS
 log "making tools/venv with $("$python" --version) ($python); 1 to 3 minutes, about 6 GB"
-rm -rf "$venv"
-"$python" -m venv "$venv"
-install_packages
-log "checking that it works"
-"$venv/bin/python" -c 'import torch, torchaudio, sertoolkit' ||
-  fail 1 "the packages were installed but cannot be imported; the lines above say why. Try tools/setup.sh --force"
+make_venv
+if [ "$cpu" = true ]; then install_cpu; else install_packages; fi
 printf '%s\n' "$stamp" >"$venv/.setup-done"
 log "done in $((SECONDS - start)) s: $venv"

@@ -146,10 +146,20 @@ def test_a_python_named_by_the_user_is_taken_or_refused_but_not_replaced(project
     assert "old is 3.8.1" in setup(project, code=1, PYTHON=str(project / "bin" / "old"))
 
 
-def test_the_user_s_pip_configuration_reaches_uv(project: Path) -> None:
+def test_uv_asks_the_main_index_then_all_of_the_user_s_pip_configuration(project: Path) -> None:
     add_python(project / "bin", "python3", "3.12.1")
-    setup(project)
-    assert "uv index=file:///a file:///b cert=/ca.pem" in log(project)
+    setup(project, uv="fails")
+    calls = [line for line in log(project).splitlines() if line.startswith("uv ")]
+    assert [line.split(" pip install")[0] for line in calls] == [
+        "uv index= cert=/ca.pem",
+        "uv index=file:///a file:///b cert=/ca.pem",
+    ]
+
+
+def test_what_the_user_told_uv_counts_more_than_the_pip_configuration(project: Path) -> None:
+    add_python(project / "bin", "python3", "3.12.1")
+    setup(project, SSL_CERT_FILE="/mine.pem")
+    assert "cert=/mine.pem" in log(project)
 
 
 @pytest.mark.parametrize("uv", ["missing", "fails"])
