@@ -180,8 +180,8 @@ class Stamps:
                     yield f"{role} {path} is missing"
                 elif old is not None:
                     yield from self._changes(role, path, old)
-        # A corpus that is not named any more is no difference: what was made of it can do without it.
-        for path in stage.trees:
+        # A corpus that is not there is no difference: what was made of it can do without it.
+        for path in filter(Path.exists, stage.trees):
             if record["trees"].get(_relative(stage, path)) != _tree(path):
                 yield f"the corpus {path} is another one or has changed"
 

@@ -59,6 +59,15 @@ show_help() {
   done
 }
 
+# True where word $1 is one of the declared options, with or without its value.
+is_option() {
+  local name=${1%%=*}
+  name=${name#--}
+  name=${name//-/_}
+  # The pattern first: an associative array's subscript must never see more than a name.
+  [[ $1 == --?* && $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -n ${option_type[$name]:-} ]]
+}
+
 # Prints what is wrong with value $2 of option $1; nothing where it is right.
 option_fault() {
   local name=$1 value=$2 expected=""
@@ -93,8 +102,7 @@ parse_options() {
     name=${word%%=*}
     name=${name#--}
     name=${name//-/_}
-    # The pattern first: an associative array's subscript must never see more than a name.
-    if ! [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -n ${option_type[$name]:-} ]]; then
+    if ! is_option "$word"; then
       near=$(printf '%s\n' "${option_names[@]}" | nearest "$name")
       faults+=("unknown option $(printf %q "${word%%=*}")${near:+; did you mean --$near?}")
       # Its value, if it has one, is no second fault.
@@ -106,8 +114,8 @@ parse_options() {
       *)
         if [ "${option_type[$name]}" = flag ] && ! [[ ${1:-} =~ ^(true|false)$ ]]; then
           value=true
-        elif [ $# -eq 0 ] || [[ $1 == --?* ]]; then
-          faults+=("--$name needs a value (one that begins with -- is written --$name=--...)")
+        elif [ $# -eq 0 ] || is_option "$1"; then
+          faults+=("--$name needs a value (one that looks like an option is written --$name=--...)")
           continue
         else
           value=$1

@@ -338,6 +338,16 @@ def test_a_corpus_is_compared_by_names_and_sizes(made: Path) -> None:
     assert stamps.state("train") == ("stale", f"the corpus {made}/in is another one or has changed")
 
 
+def test_a_corpus_that_is_gone_leaves_what_was_made_of_it_valid(made: Path) -> None:
+    stamps = Stamps([stage(made, trees=[made / "in"], inputs=[])])
+    stamps.start("train")
+    stamps.finish("train")
+    (made / "in").rename(made / "away")
+    assert stamps.state("train")[0] == "done"
+    with pytest.raises(DataError, match="in is missing; no stage makes it"):
+        stamps.start("train")
+
+
 def test_a_damaged_stamp_counts_as_none(made: Path) -> None:
     (made / ".stamp.json").write_text('{"version"')
     assert Stamps([stage(made)]).state("train") == ("open", "has not run")

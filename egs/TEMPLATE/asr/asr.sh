@@ -26,12 +26,12 @@ option test_sets test "data dirs to decode and score"
 
 option frontend power_spectrogram "features of the recogniser"
 option tempo "1.0" 'copies of the training set, e.g. "0.9 1.0 1.1"'
-option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args="--resample --drop_bad"'
+option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --drop_bad"'
 option token_type char "char, bpe or unigram"
 option nbpe:count 500 "number of tokens, for bpe and unigram"
 option asr_config:path "$RECIPE_DIR/conf/asr.yaml" "encoder and training"
 option asr_args "" 'changes to it, e.g. "training.max_epochs=5 seed=2"'
-option train_args "" "more options of sertoolkit train-asr, e.g. --train_args=--drop_bad"
+option train_args "" "more options of sertoolkit train-asr, e.g. --train_args --drop_bad"
 parse_options "$@"
 
 asr_exp=$expdir/asr${asr_tag:+_$asr_tag}
@@ -50,7 +50,7 @@ add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make data dirs" "$datadir"
 stage_options local_data_opts
 stage_inputs "$RECIPE_DIR/local"
-if [ -d "$corpus_dir" ]; then stage_trees "$corpus_dir"; fi
+if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # else stage data makes the corpus
 stage_outputs "${sets[@]/#/$datadir/}"
 add_stage 1 features "compute features" "$dumpdir"
 stage_options frontend tempo extract_args

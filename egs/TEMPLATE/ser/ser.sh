@@ -28,7 +28,7 @@ option data_set all "data dir with all speakers"
 option protocol:path "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" "classes, folds, validation rule"
 option side_frontend mfcc_pitch "features of the systems with a branch of their own"
 option asr_frontend power_spectrogram "features of the recogniser"
-option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args="--resample --drop_bad"'
+option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --drop_bad"'
 
 option ser_config:path "$RECIPE_DIR/conf/ser.yaml" "systems and training"
 option ser_args "" 'changes to it, e.g. "training.max_epochs=5"'
@@ -71,7 +71,7 @@ add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make the data dir" "$datadir"
 stage_options local_data_opts
 stage_inputs "$RECIPE_DIR/local"
-if [ -d "$corpus_dir" ]; then stage_trees "$corpus_dir"; fi
+if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # else stage data makes the corpus
 stage_outputs "$data"
 add_stage 1 protocol "fix classes and folds, look for leaks" "$ser_exp"
 stage_inputs "$protocol" "$data"

@@ -9,5 +9,5 @@ set -euo pipefail
 exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --setup --train_cmd="$train_cmd" \
   --train_set train --valid_set valid --test_sets test \
-  --extract_args="--resample" \
+  --extract_args --resample \
   "$@"

@@ -13,6 +13,6 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
   --setup --train_cmd="$train_cmd" \
   --asr_recipe "$MAIN_ROOT/egs/mini/asr" --asr_exp "$MAIN_ROOT/egs/mini/asr/exp/asr" \
   --protocol "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" \
-  --extract_args="--resample" \
+  --extract_args --resample \
   --title "Synthetic acted speech, four classes" \
   "$@"
