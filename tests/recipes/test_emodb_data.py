@@ -27,7 +27,9 @@ def test_name_tells_speaker_and_emotion(local_script, make_files, stem, speaker,
 
 
 def test_all_unknown_names_are_named_at_once(local_script, make_files):
-    corpus = make_files({"wav/03a01Fa.wav": "", "wav/99a01Fa.wav": "", "wav/03a01X.wav": "", "wav/03c01Fa.wav": ""})
+    corpus = make_files(
+        {"wav/03a01Fa.wav": "", "wav/99a01Fa.wav": "", "wav/03a01X.wav": "", "wav/03c01Fa.wav": ""}
+    )
     with pytest.raises(DataError, match=r"3 faults") as caught:
         local_script(SCRIPT).prepare(corpus)
     assert all(name in str(caught.value) for name in ("99a01Fa", "03a01X", "03c01Fa"))

@@ -23,7 +23,12 @@ def corpora_of(**changes):
             for n, word in ((380, "A"), (381, "B"), (400, "C"), (401, "D"), (500, "E"), (501, "F"))
         },
         "ljspeech": {"ljspeech-LJ001-0001": "LJ", "ljspeech-LJ001-0033": "LATER"},
-        "vctk": {"vctk_p225-003": "SAME", "vctk_p225-020": "OWN", "vctk_p228-003": "SAME", "vctk_p229-003": "SAME"},
+        "vctk": {
+            "vctk_p225-003": "SAME",
+            "vctk_p225-020": "OWN",
+            "vctk_p228-003": "SAME",
+            "vctk_p229-003": "SAME",
+        },
         "fsdd": {"fsdd_theo-0_00": "ZERO", "fsdd_jackson-0_09": "ZERO", "fsdd_jackson-0_10": "ZERO"},
         "librispeech": {"libri_61-70968-0000": "LIBRI"},
     }
@@ -48,7 +53,9 @@ def test_arctic_drops_sentences_with_digits_and_counts_them(local_script, make_f
 
 def test_arctic_names_lines_and_audio_that_do_not_fit(local_script, make_files):
     folder = "cmu_us_slt_arctic/"
-    corpus = make_files({folder + "etc/txt.done.data": "arctic_a0001 text\n", folder + "wav/arctic_a0002.wav": ""})
+    corpus = make_files(
+        {folder + "etc/txt.done.data": "arctic_a0001 text\n", folder + "wav/arctic_a0002.wav": ""}
+    )
     with pytest.raises(DataError, match=r"txt.done.data:1[\s\S]*arctic_a0002.wav: no line"):
         local_script(LOCAL + "arctic").prepare(corpus)
 
@@ -69,7 +76,9 @@ def test_vctk_reads_both_releases(local_script, make_files, caplog):
 
 
 def test_ljspeech_takes_the_written_out_text_and_literal_quotes(local_script, make_files):
-    corpus = make_files({"metadata.csv": 'LJ001-0001|In 1455 "he"|In fourteen "he"\n', "wavs/LJ001-0001.wav": ""})
+    corpus = make_files(
+        {"metadata.csv": 'LJ001-0001|In 1455 "he"|In fourteen "he"\n', "wavs/LJ001-0001.wav": ""}
+    )
     assert local_script(LOCAL + "ljspeech").prepare(corpus).text == {"ljspeech-LJ001-0001": "IN FOURTEEN HE"}
 
 
@@ -122,7 +131,9 @@ def test_test_sentence_in_train_is_an_error(local_script):
 
 def test_overlap_table_counts_and_lets_the_digits_pass(local_script):
     script = local_script(LOCAL + "sets")
-    rows = dict(row.split("\t", 1) for row in script.overlap_table(script.make_sets(corpora_of())).splitlines())
+    rows = dict(
+        row.split("\t", 1) for row in script.overlap_table(script.make_sets(corpora_of())).splitlines()
+    )
     assert rows["test_fsdd"].split("\t") == ["1", "1", "0", "1", "1"]
     assert rows["test_arctic"].split("\t") == ["4", "2", "2", "2", "0"]
 

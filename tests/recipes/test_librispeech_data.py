@@ -74,5 +74,8 @@ def test_unknown_part_lists_the_parts(local_script, make_files):
 
 def test_real_corpus(local_script, corpora):
     prepare = local_script(SCRIPT).prepare
-    assert prepare(corpora / "LibriSpeech", "test-clean").text["libri_1089-134691-0000"] == "HE COULD WAIT NO LONGER"
+    assert (
+        prepare(corpora / "LibriSpeech", "test-clean").text["libri_1089-134691-0000"]
+        == "HE COULD WAIT NO LONGER"
+    )
     assert len(prepare(corpora / "LibriSpeech", "dev-clean").wav) == 1

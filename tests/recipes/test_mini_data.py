@@ -12,7 +12,16 @@ from sertoolkit.errors import ConfigError, DataError
 pytest.importorskip("espeakng_loader")
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "egs" / "mini" / "local"
-READ_SPEECH = ("--minutes", "0.2", "--held_out_minutes", "0.05", "--num_voices", "8", "--held_out_voices", "1")
+READ_SPEECH = (
+    "--minutes",
+    "0.2",
+    "--held_out_minutes",
+    "0.05",
+    "--num_voices",
+    "8",
+    "--held_out_voices",
+    "1",
+)
 ACTED_SPEECH = ("--utterances", "60")
 
 
@@ -42,7 +51,14 @@ def acted_speech(tmp_path_factory):
 
 
 def plan(script, **changes):
-    settings = {"minutes": 2.0, "held_out_minutes": 0.5, "num_voices": 20, "num_held_out": 4, "seed": 1, "texts": []}
+    settings = {
+        "minutes": 2.0,
+        "held_out_minutes": 0.5,
+        "num_voices": 20,
+        "num_held_out": 4,
+        "seed": 1,
+        "texts": [],
+    }
     return script.plan(**settings | changes)
 
 
@@ -74,7 +90,9 @@ def test_preparation_of_iemocap_reads_acted_speech(local_script, acted_speech, t
     assert len(data.spk2gender) == 10
     consensus = local_script("mini/local/acted_speech").consensus
     for utt_id, raters in data.utt2raters.items():
-        labels = {r.split(":")[0].removeprefix("C-"): tuple(r.split(":")[1].split(",")) for r in raters.split()}
+        labels = {
+            r.split(":")[0].removeprefix("C-"): tuple(r.split(":")[1].split(",")) for r in raters.split()
+        }
         assert data.utt2emo[utt_id] == consensus(labels)
 
 
@@ -83,7 +101,10 @@ def test_preparation_of_iemocap_reads_acted_speech(local_script, acted_speech, t
     [
         ({"E1": ("neu",), "E2": ("ang",), "E3": ("sad",)}, "xxx"),
         ({"E1": ("neu",), "E2": ("neu",), "E3": ("sad",)}, "neu"),
-        ({"E1": ("neu",), "E2": ("sad",), "E3": ("hap",), "F1": ("neu",)}, "xxx"),  # self-evaluation does not count
+        (
+            {"E1": ("neu",), "E2": ("sad",), "E3": ("hap",), "F1": ("neu",)},
+            "xxx",
+        ),  # self-evaluation does not count
         ({"E1": ("ang", "fru"), "E2": ("fru",), "E3": ("ang",)}, "xxx"),
         ({"E1": ("ang", "fru"), "E2": ("ang",), "E3": ("sad",)}, "ang"),
     ],
