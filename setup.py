@@ -30,6 +30,7 @@ CORE = [
     "pyyaml>=6.0.1",
     "typeguard>=4.3",
     "tqdm>=4.66",
+    "threadpoolctl>=3.2",
 ]
 EXTRAS = {
     "demo": ["espeakng-loader>=0.2.4"],

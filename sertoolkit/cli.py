@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        print(f"sertoolkit: unknown command {name!r}{suggest(name, COMMANDS)}\n\n{_overview()}", file=sys.stderr)
+        print(
+            f"sertoolkit: unknown command {name!r}{suggest(name, COMMANDS)}\n\n{_overview()}", file=sys.stderr
+        )
         return 2
     command = importlib.import_module(f"sertoolkit.commands.{name.replace('-', '_')}")
     parser = Parser(

@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -37,11 +37,13 @@ class _Loader(yaml.SafeLoader):
     """Plain data only: no tags, no aliases, no duplicate keys, JSON's booleans and numbers."""
 
     source = "<text>"
-    yaml_implicit_resolvers: dict = {}
+    yaml_implicit_resolvers: ClassVar[dict] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise ConfigError(f"{self.source}:{self.peek_event().start_mark.line + 1}: aliases are not allowed")
+            raise ConfigError(
+                f"{self.source}:{self.peek_event().start_mark.line + 1}: aliases are not allowed"
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping_strictly(self, node: yaml.MappingNode) -> _Mapping:
@@ -63,7 +65,11 @@ for _tag, _pattern, _first in (
     ("bool", r"true|false", "tf"),
     ("null", r"null|~|", ["n", "~", ""]),
     ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf)", "-+.0123456789"),
+    (
+        "float",
+        r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf)",
+        "-+.0123456789",
+    ),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
 
@@ -153,7 +159,9 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     for key, value in data.items():
         place = lines.get(key, where or cls.__name__)
         if key not in fields:
-            raise ConfigError(f"{place}: unknown key {key!r}{suggest(key, fields)} (known: {', '.join(fields)})")
+            raise ConfigError(
+                f"{place}: unknown key {key!r}{suggest(key, fields)} (known: {', '.join(fields)})"
+            )
         values[key] = _convert(hints[key], value, f"{place}: {key}")
     missing = [
         name

@@ -47,7 +47,7 @@ class TrainingError(SertoolkitError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
-class Stopped(SertoolkitError):
+class Stopped(SertoolkitError):  # noqa: N818  being asked to stop is no fault
     """The user or the system asked to stop; what was done so far is saved.
 
     Args:

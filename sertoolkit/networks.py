@@ -34,7 +34,7 @@ def frame_mask(lengths: Tensor, max_len: int) -> Tensor:
 
 
 def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over valid frames: the paper's pooling over time (PAPER section 2).
+    """Mean over valid frames: the pooling over time of Lakomkin et al. 2017, section 3.1.3.
 
     Args:
         x: (B, T, D); what lies behind the lengths is not looked at

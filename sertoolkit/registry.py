@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sertoolkit.errors import PluginError, suggest
 
@@ -67,7 +68,7 @@ def names(kind: str) -> list[str]:
     return sorted(_sources(kind))
 
 
-def get(kind: str, name: str) -> type:
+def get(kind: str, name: str) -> Any:
     """The class of a plugin; imports it if need be.
 
     Raises:
@@ -82,7 +83,9 @@ def get(kind: str, name: str) -> type:
             "an own one comes by --plugin file.py or by an installed package"
         )
     if len(sources[name]) > 1:
-        raise PluginError(f"{kind} {name!r} is defined twice: by {' and by '.join(sources[name])}; remove one")
+        raise PluginError(
+            f"{kind} {name!r} is defined twice: by {' and by '.join(sources[name])}; remove one"
+        )
     if (kind, name) in _registered:
         return _registered[kind, name][0]
     if name in BUILT_IN[kind]:
@@ -127,7 +130,9 @@ def describe() -> list[tuple[str, str, str]]:
 
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise PluginError(f"unknown kind of plugin {kind!r}{suggest(kind, KINDS)} (known: {', '.join(KINDS)})")
+        raise PluginError(
+            f"unknown kind of plugin {kind!r}{suggest(kind, KINDS)} (known: {', '.join(KINDS)})"
+        )
 
 
 def _entry_points(kind: str) -> list[metadata.EntryPoint]:
@@ -145,7 +150,7 @@ def _sources(kind: str) -> dict[str, list[str]]:
     return sources
 
 
-def _import(kind: str, name: str, target: str) -> type:
+def _import(kind: str, name: str, target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)

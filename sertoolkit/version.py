@@ -9,7 +9,16 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-PACKAGES = ("torch", "torchaudio", "numpy", "kaldiio", "soundfile", "opensmile", "scikit-learn", "safetensors")
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "numpy",
+    "kaldiio",
+    "soundfile",
+    "opensmile",
+    "scikit-learn",
+    "safetensors",
+)
 
 
 def git_commit() -> str:

@@ -17,7 +17,9 @@ def test_help_answers_fast_and_lists_every_command():
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "sertoolkit", "--help"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "sertoolkit", "--help"], capture_output=True, text=True, check=True
+        )
         times.append(time.perf_counter() - start)
     assert min(times) < 0.3
     assert all(name in done.stdout for name in cli.COMMANDS)
@@ -29,7 +31,9 @@ def test_every_command_has_a_help_that_teaches_and_imports_nothing_heavy(name):
         "import sys; from sertoolkit.cli import main; code = main(sys.argv[1:]);"
         "assert not {'torch', 'numpy', 'soundfile', 'matplotlib'} & set(sys.modules), 'heavy import'; sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert len(importlib.import_module(f"sertoolkit.commands.{name.replace('-', '_')}").HELP) > 60
     assert "example" in done.stdout

@@ -101,7 +101,9 @@ def test_a_wrong_override_is_refused(tmp_path, override):
     "config",
     [
         AsrConfig(encoder_conf={"hidden_size": 64}),
-        SerConfig(systems={"mp-2": System(head="mean_pool", layers=[2])}, training=Training(learning_rate=1e-3)),
+        SerConfig(
+            systems={"mp-2": System(head="mean_pool", layers=[2])}, training=Training(learning_rate=1e-3)
+        ),
     ],
 )
 def test_a_configuration_survives_yaml(config):
@@ -110,7 +112,13 @@ def test_a_configuration_survives_yaml(config):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"learning_rate": 0.0}, {"batch_size": 0}, {"anneal_factor": 1.0}, {"patience": -1}, {"optimiser": "adma"}],
+    [
+        {"learning_rate": 0.0},
+        {"batch_size": 0},
+        {"anneal_factor": 1.0},
+        {"patience": -1},
+        {"optimiser": "adma"},
+    ],
 )
 def test_values_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError):

@@ -28,7 +28,9 @@ def test_every_built_in_can_be_imported():
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
-    with pytest.raises(PluginError, match=r"unknown head 'basline'; did you mean 'baseline'\? \(known: baseline, "):
+    with pytest.raises(
+        PluginError, match=r"unknown head 'basline'; did you mean 'baseline'\? \(known: baseline, "
+    ):
         registry.get("head", "basline")
 
 

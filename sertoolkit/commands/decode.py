@@ -12,7 +12,9 @@ example: sertoolkit decode --asr_exp exp/asr --feats dump/power_spectrogram/test
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle")
+    parser.add_argument(
+        "--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle"
+    )
     parser.add_argument("--feats", type=Path, required=True, metavar="DIR", help="features of its frontend")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for `text`")
     parser.add_argument("--batch_size", type=int, default=16, help="utterances at a time; changes no result")

@@ -16,14 +16,20 @@ example: sertoolkit encode --asr_exp exp/asr --feats dump/power_spectrogram/all 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle")
+    parser.add_argument(
+        "--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle"
+    )
     parser.add_argument("--print_frontend", action="store_true", help="print the encoder's frontend and end")
     parser.add_argument("--feats", type=Path, metavar="DIR", help="features of that frontend")
     parser.add_argument("--ser_config", type=Path, metavar="FILE", help="systems")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration"
+    )
     parser.add_argument("--systems", default="", help="names; default: all of the configuration")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the layers")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,11 +17,15 @@ example: see above"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--asr_exp", type=Path, metavar="DIR|FILE", help="recogniser: experiment folder or bundle")
+    parser.add_argument(
+        "--asr_exp", type=Path, metavar="DIR|FILE", help="recogniser: experiment folder or bundle"
+    )
     parser.add_argument("--ser_exp", type=Path, metavar="DIR", help="emotion experiment")
     parser.add_argument("--system", help="which system of --ser_exp")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own plugins")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own plugins"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -15,7 +15,9 @@ example: sertoolkit predict --model exp/ser/ser.safetensors recording.wav"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="made by `pack`")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own plugins")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own plugins"
+    )
     parser.add_argument("audio", type=Path, nargs="+", metavar="AUDIO")
 
 

@@ -12,7 +12,9 @@ example: sertoolkit random-encoder --asr_exp exp/asr --seed 1 --out exp/random.s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle")
+    parser.add_argument(
+        "--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
 

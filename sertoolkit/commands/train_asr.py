@@ -17,11 +17,15 @@ example: sertoolkit train-asr --config conf/asr.yaml --train_data data/train --t
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--config", type=Path, help="YAML file; without it, the paper's settings")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.max_epochs=5")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.max_epochs=5"
+    )
     for name in ("train_data", "valid_data"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help="data directory")
     for name in ("train_feats", "valid_feats"):
-        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help="its features (`extract`)")
+        parser.add_argument(
+            f"--{name}", type=Path, required=True, metavar="DIR", help="its features (`extract`)"
+        )
     parser.add_argument("--tokens", type=Path, required=True, metavar="DIR", help="token list (`tokens`)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=0, help="threads; 0: as torch chooses")

@@ -17,16 +17,24 @@ example: sertoolkit train-ser --ser_config conf/ser.yaml --systems "baseline-96 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--ser_config", type=Path, required=True, metavar="FILE", help="systems and training")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="training.max_epochs=5")
-    parser.add_argument("--systems", default="", help='names of the configuration, e.g. "mp-1 mp-2"; default: all')
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="training.max_epochs=5"
+    )
+    parser.add_argument(
+        "--systems", default="", help='names of the configuration, e.g. "mp-1 mp-2"; default: all'
+    )
     parser.add_argument("--folds", default="", help='e.g. "fold-01 fold-02"; default: all')
     parser.add_argument("--seeds", default="1", help='whole numbers, e.g. "1 2 3"')
     parser.add_argument("--protocol_dir", type=Path, required=True, metavar="DIR", help="made by `protocol`")
     parser.add_argument("--side", type=Path, metavar="DIR", help="side features, for heads that need them")
-    parser.add_argument("--layers", type=Path, metavar="DIR", help="made by `encode`, for heads that need an encoder")
+    parser.add_argument(
+        "--layers", type=Path, metavar="DIR", help="made by `encode`, for heads that need an encoder"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,7 +12,9 @@ example: sertoolkit transcribe --asr_exp exp/asr/asr.safetensors recording.wav""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle")
+    parser.add_argument(
+        "--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle"
+    )
     parser.add_argument("audio", type=Path, nargs="+", metavar="AUDIO")
 
 

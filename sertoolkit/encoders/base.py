@@ -62,7 +62,7 @@ class Encoder(nn.Module, ABC):
         """
 
     def freeze(self) -> Encoder:
-        """Keep weights, statistics and dropout as they are, for good, byte for byte (PAPER section 1).
+        """Keep weights, statistics and dropout as they are, for good, byte for byte (Lakomkin et al. 2017, section 3.1.1).
 
         A frozen encoder has no gradient and stays in eval mode, also inside a module in train mode.
 

@@ -11,7 +11,7 @@ from sertoolkit.encoders.base import Encoder
 from sertoolkit.errors import ConfigError
 from sertoolkit.networks import BiGRU, MaskedBatchNorm, frame_mask
 
-CLIP = 20.0  # upper end of the clipped ReLU (Deep Speech 2; PAPER section 1)
+CLIP = 20.0  # upper end of the clipped ReLU (Deep Speech 2 as commonly built)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class DS2(Encoder):
 
     One output frame stands for two input frames (20 ms). Layer x is the output of GRU layer x, forward and
     backward units concatenated: `2 * hidden_size` values. Lakomkin et al. 2017, section 3.1.1; the shapes
-    that the paper leaves open are those of PAPER section 1.
+    that the paper leaves open are those of Deep Speech 2 as it is commonly built.
 
     Args:
         config: settings

@@ -42,7 +42,12 @@ def layer_dir(root: Path, layer: int, form: str) -> Path:
 
 
 def store_layers(
-    recogniser: Recogniser, feats_dir: Path, out: Path, needed: Iterable[tuple[int, str]], *, batch_size: int = 16
+    recogniser: Recogniser,
+    feats_dir: Path,
+    out: Path,
+    needed: Iterable[tuple[int, str]],
+    *,
+    batch_size: int = 16,
 ) -> list[Path]:
     """Run the frozen encoder once over all utterances; write the layers that are needed and not there yet.
 
@@ -93,7 +98,9 @@ def store_layers(
     if missing:
         logger.info("encoding %d utterances once, for %s", len(feats), _words(missing))
         with contextlib.ExitStack() as stack:
-            writers = {key: stack.enter_context(ArkWriter(layer_dir(out, *key), metas[key])) for key in missing}
+            writers = {
+                key: stack.enter_context(ArkWriter(layer_dir(out, *key), metas[key])) for key in missing
+            }
             _encode(recogniser, feats, writers, batch_size)
     return [layer_dir(out, *key) for key in missing]
 
@@ -111,7 +118,9 @@ def _encode(
                 layer = layers[number - 1]
                 rows = masked_mean(layer, lengths) if form == "pooled" else layer
                 for utt_id, row, length in zip(utt_ids, rows, lengths.tolist(), strict=True):
-                    writer.write(utt_id, np.ascontiguousarray(row.numpy() if form == "pooled" else row[:length]))
+                    writer.write(
+                        utt_id, np.ascontiguousarray(row.numpy() if form == "pooled" else row[:length])
+                    )
             bar.update(len(utt_ids))
 
 

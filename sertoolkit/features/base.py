@@ -59,7 +59,7 @@ def frames(waveform: np.ndarray, *, window: int, step: float) -> np.ndarray:
 
 
 def normalise(features: np.ndarray) -> np.ndarray:
-    """Bring each value to mean 0 and standard deviation 1 over the utterance (PAPER section 1).
+    """Bring each value to mean 0 and standard deviation 1 over the utterance (Lakomkin et al. 2017, section 3.3).
 
     Args:
         features: (num_frames, dim)
@@ -124,7 +124,7 @@ class Frontend(ABC):
         Args:
             waveform: (num_samples,), in [-1, 1]
             sampling_rate: of the waveform, in Hz
-            tempo: factor on the frame step, 0.5 to 2 (PAPER section 4); 1.1 gives about 1/1.1 of the frames
+            tempo: factor on the frame step, 0.5 to 2 ; 1.1 gives about 1/1.1 of the frames
 
         Returns:
             float32 (num_frames, dim), C-contiguous

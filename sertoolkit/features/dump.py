@@ -47,7 +47,7 @@ class ExtractOptions:
         channel: what to do with more than one channel: "error", "mix" or a number from 0
         min_dur: shortest utterance, in seconds; the frontend's own limit holds besides
         max_dur: longest utterance, in seconds
-        tempos: a copy of each utterance for each factor; 1.0 is the plain one (PAPER section 4)
+        tempos: a copy of each utterance for each factor; 1.0 is the plain one
         drop_bad: leave out utterances that are damaged, too short or too long, with a count, instead of
             refusing all
         compress: store in 16 bits

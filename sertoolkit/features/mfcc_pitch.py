@@ -38,7 +38,7 @@ class MfccPitchConfig:
 
     Args:
         voiced_only: the moving average of pitch leaves unvoiced frames, which are 0, out; the paper does not
-            say, the plain average is our choice (PAPER section 2)
+            say, the plain average is our choice
         normalise: each value to mean 0 and deviation 1 over the utterance
 
     """
@@ -123,7 +123,7 @@ def align_pitch(pitch: np.ndarray, starts: np.ndarray, *, pitch_step: int) -> np
 
 
 class MfccPitch(Frontend):
-    """13 MFCC, their 13 deltas and the smoothed pitch in Hz, every 10 ms (PAPER section 2).
+    """13 MFCC, their 13 deltas and the smoothed pitch in Hz, every 10 ms (Lakomkin et al. 2017, section 3.3).
 
     The pitch is that of openSMILE's subharmonic summation, 0 where unvoiced, under a moving average of
     15 frames. Its windows of 60 ms are centred on the windows of 20 ms of the cepstra.

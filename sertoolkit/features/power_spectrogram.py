@@ -32,7 +32,7 @@ class PowerSpectrogram(Frontend):
     """161 log powers of a 20 ms Hamming window every 10 ms.
 
     Frames are not centred: frame i covers samples 160 i to 160 i + 319, and the rest of the recording
-    is left out. The paper states no compression; the logarithm is our choice (PAPER section 1).
+    is left out. The paper states no compression; the logarithm is our choice.
 
     Examples:
         >>> frontend = PowerSpectrogram(PowerSpectrogramConfig())

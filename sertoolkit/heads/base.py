@@ -37,7 +37,7 @@ class Head(nn.Module, ABC):
       and `frames` (layers with all frames) it reads; the runner stores the cheapest thing that serves
 
     and defines `represent`, one vector an utterance; dropout and a linear layer to the classes follow
-    (PAPER section 2). Padding, batch order and batch size must not change its results:
+    (Lakomkin et al. 2017, section 3.1). Padding, batch order and batch size must not change its results:
     `sertoolkit.testing.check_head` tells.
 
     Args:

@@ -31,7 +31,9 @@ class BaselineConfig:
 
 
 class Baseline(Head):
-    """Side features -> bidirectional GRUs -> mean over time -> dropout -> classes (PAPER section 2).
+    """Side features -> bidirectional GRUs -> mean over time -> dropout -> classes.
+
+    Lakomkin et al. 2017, section 3.1.2.
 
     Args:
         config: settings

@@ -27,7 +27,9 @@ class MeanPoolConfig:
 
 
 class MeanPool(Head):
-    """Layers averaged over time -> dropout -> classes (PAPER section 2, MP-x).
+    """Layers averaged over time -> dropout -> classes (MP-x).
+
+    Lakomkin et al. 2017, section 3.1.3.
 
     Args:
         config: settings

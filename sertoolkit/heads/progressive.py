@@ -14,7 +14,7 @@ from sertoolkit.networks import BiGRU, masked_mean
 
 @dataclass(frozen=True)
 class ProgressiveConfig:
-    """Settings of `progressive`; the paper does not state the branch's width (PAPER section 2).
+    """Settings of `progressive`; the paper does not state the branch's width.
 
     Args:
         units: GRU units of a direction in the branch
@@ -32,7 +32,7 @@ class ProgressiveConfig:
 
 
 class Progressive(Head):
-    """The baseline's branch and the layers, each averaged over time -> dropout -> classes (PAPER section 2).
+    """The baseline's branch and the layers, each averaged over time -> dropout -> classes.
 
     Args:
         config: settings

@@ -14,7 +14,7 @@ from sertoolkit.networks import BiGRU, masked_mean
 
 @dataclass(frozen=True)
 class RNNConfig:
-    """Settings of `rnn`; the paper states neither width nor depth (PAPER section 2).
+    """Settings of `rnn`; the paper states neither width nor depth.
 
     Args:
         units: GRU units of a direction
@@ -32,7 +32,9 @@ class RNNConfig:
 
 
 class RNN(Head):
-    """Frames of layers -> bidirectional GRU -> mean over time -> dropout -> classes (PAPER section 2, RNN-x).
+    """Frames of layers -> bidirectional GRU -> mean over time -> dropout -> classes (RNN-x).
+
+    Lakomkin et al. 2017, section 3.1.3.
 
     Args:
         config: settings

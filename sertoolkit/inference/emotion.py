@@ -83,7 +83,9 @@ class EmotionModel:
         return cls._build(_part(tensors, _HEAD), meta["member"], recogniser)
 
     @classmethod
-    def _build(cls, tensors: dict[str, torch.Tensor], meta: dict[str, Any], recogniser: Recogniser | None) -> EmotionModel:
+    def _build(
+        cls, tensors: dict[str, torch.Tensor], meta: dict[str, Any], recogniser: Recogniser | None
+    ) -> EmotionModel:
         head_class = registry.get("head", meta["system"]["head"])
         head = head_class(
             from_dict(head_class.Config, meta["system"]["head_conf"], "head_conf"),

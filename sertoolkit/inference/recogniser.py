@@ -44,13 +44,20 @@ class Recogniser:
 
     @classmethod
     def build(
-        cls, *, encoder: str, encoder_conf: Mapping[str, Any], frontend: str, frontend_conf: Mapping[str, Any],
+        cls,
+        *,
+        encoder: str,
+        encoder_conf: Mapping[str, Any],
+        frontend: str,
+        frontend_conf: Mapping[str, Any],
         tokens: Tokens,
     ) -> Recogniser:
         """An untrained recogniser, its weights drawn from torch's generator."""
         encoder_class = registry.get("encoder", encoder)
         config = from_dict(encoder_class.Config, encoder_conf, "encoder_conf")
-        return cls(CtcModel(encoder_class(config), tokens.size), tokens, frontend, dict(frontend_conf), encoder)
+        return cls(
+            CtcModel(encoder_class(config), tokens.size), tokens, frontend, dict(frontend_conf), encoder
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Recogniser:

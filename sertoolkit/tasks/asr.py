@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -71,7 +72,13 @@ class Transcribed:
 
     @classmethod
     def check(
-        cls, feats: ArkReader, text: Mapping[str, str], tokens: Tokens, encoder: Encoder, *, drop_bad: bool = False
+        cls,
+        feats: ArkReader,
+        text: Mapping[str, str],
+        tokens: Tokens,
+        encoder: Encoder,
+        *,
+        drop_bad: bool = False,
     ) -> Transcribed:
         """Pair features with transcripts; find every utterance that CTC cannot learn from.
 
@@ -103,7 +110,9 @@ class Transcribed:
         if not drop_bad:
             report_faults(f"{len(feats)} utterances for CTC (--drop_bad leaves them out)", faults, DataError)
         elif faults:
-            logger.warning("kept %d of %d utterances; left out:\n  %s", len(kept), len(feats), "\n  ".join(faults))
+            logger.warning(
+                "kept %d of %d utterances; left out:\n  %s", len(kept), len(feats), "\n  ".join(faults)
+            )
         if not kept:
             raise DataError("no utterance is left to train on or to validate with")
         utt_ids, texts, targets = (list(column) for column in zip(*kept, strict=True))
@@ -145,7 +154,15 @@ class AsrTask(Task):
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
         self.fingerprint = hash_of(
-            [settings, tokens.to_state(), train.feats.meta, train.utt_ids, train.texts, valid.utt_ids, valid.texts]
+            [
+                settings,
+                tokens.to_state(),
+                train.feats.meta,
+                train.utt_ids,
+                train.texts,
+                valid.utt_ids,
+                valid.texts,
+            ]
         )
 
     def loss(self, indices: np.ndarray) -> torch.Tensor:
@@ -175,7 +192,7 @@ class AsrTask(Task):
         log_probs, lengths = self.model(features.to(self.device), lengths.to(self.device))
         loss = functional.ctc_loss(
             log_probs.transpose(0, 1),
-            torch.tensor(sum(targets, []), device=self.device),
+            torch.tensor(list(itertools.chain(*targets)), device=self.device),
             lengths,
             torch.tensor([len(target) for target in targets], device=self.device),
             blank=self.tokens.blank,
@@ -211,6 +228,6 @@ def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> N
         raise DataError(f"{num_frames} frames; the encoder needs at least {encoder.min_frames}")
     left = int(encoder.output_lengths(torch.tensor([num_frames]))[0])
     # CTC puts a blank between equal neighbours (Graves et al. 2006)
-    needed = len(target) + sum(one == next_one for one, next_one in zip(target, target[1:], strict=False))
+    needed = len(target) + sum(one == next_one for one, next_one in itertools.pairwise(target))
     if left < needed:
         raise DataError(f"too short for its text: {left} frames after the encoder, CTC needs {needed}")

@@ -43,11 +43,15 @@ class HeadInputs:
         if self.form and not layers:
             raise ConfigError(f"head {head.__name__} reads encoder layers: name them by `layers: [2]`")
         if self.form and layers_dir is None:
-            raise ConfigError(f"head {head.__name__} reads encoder layers: give --layers (and --asr_exp to a recipe)")
+            raise ConfigError(
+                f"head {head.__name__} reads encoder layers: give --layers (and --asr_exp to a recipe)"
+            )
         if "side" in head.needs and side_dir is None:
             raise ConfigError(f"head {head.__name__} reads side features: give --side")
         self.side = ArkReader(side_dir) if "side" in head.needs else None
-        self.layers = [ArkReader(layer_dir(layers_dir, layer, self.form)) for layer in layers] if self.form else []
+        self.layers = (
+            [ArkReader(layer_dir(layers_dir, layer, self.form)) for layer in layers] if self.form else []
+        )
         self.pooled: list[dict[str, torch.Tensor]] = []
         if self.form == "pooled":  # small, and read at every step
             self.pooled = [{u: torch.from_numpy(np.array(layer[u])) for u in layer} for layer in self.layers]
@@ -90,7 +94,9 @@ class HeadInputs:
             for utt_id in utt_ids
             if utt_id not in store
         ]
-        report_faults("utterances of the protocol without features (run the stages before again)", faults, DataError)
+        report_faults(
+            "utterances of the protocol without features (run the stages before again)", faults, DataError
+        )
 
     def batch(self, utt_ids: Sequence[str]) -> Inputs:
         """What :meth:`sertoolkit.heads.base.Head.forward` takes, of these utterances."""
@@ -115,7 +121,9 @@ def form_of(head: type[Head]) -> str | None:
     """
     forms = sorted(head.needs & {"pooled", "frames"})
     if len(forms) > 1:
-        raise ConfigError(f"head {head.__name__} needs both pooled layers and frames; it can pool the frames itself")
+        raise ConfigError(
+            f"head {head.__name__} needs both pooled layers and frames; it can pool the frames itself"
+        )
     return forms[0] if forms else None
 
 

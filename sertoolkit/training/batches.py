@@ -8,7 +8,13 @@ import numpy as np
 
 
 def make_batches(
-    lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int, ascending: bool = False, bucket: bool = False
+    lengths: Sequence[int],
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    ascending: bool = False,
+    bucket: bool = False,
 ) -> list[np.ndarray]:
     """Batches of one epoch; every utterance stands in exactly one.
 

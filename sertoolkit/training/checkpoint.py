@@ -20,7 +20,11 @@ NAME = re.compile(r"checkpoint-(\d{9})\.safetensors")
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: torch.nn.Module, optimiser: torch.optim.Optimizer, meta: Mapping[str, Any],
+    folder: Path,
+    step: int,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    meta: Mapping[str, Any],
     best: Mapping[str, torch.Tensor],
 ) -> None:
     """Write the state of a training after ``step`` optimiser steps and drop all but the newest two.

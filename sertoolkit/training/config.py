@@ -43,7 +43,14 @@ class Training:
     """At most this much work is lost when the process is killed."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip_norm", "batch_size", "max_epochs", "patience", "checkpoint_seconds"):
+        for name in (
+            "learning_rate",
+            "clip_norm",
+            "batch_size",
+            "max_epochs",
+            "patience",
+            "checkpoint_seconds",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
         for name in ("weight_decay", "stop_patience", "warmup_steps", "momentum"):
@@ -60,7 +67,12 @@ class AsrConfig:
     encoder: str = "ds2"
     encoder_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
     training: Training = Training(
-        optimiser="sgd", learning_rate=3e-4, clip_norm=400.0, schedule="epoch", anneal_factor=1 / 1.1, bucket=True
+        optimiser="sgd",
+        learning_rate=3e-4,
+        clip_norm=400.0,
+        schedule="epoch",
+        anneal_factor=1 / 1.1,
+        bucket=True,
     )
     seed: int = 1
     plugins: list[str] = dataclasses.field(default_factory=list)

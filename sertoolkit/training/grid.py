@@ -100,7 +100,10 @@ def _run(
     context = multiprocessing.get_context("spawn")
     stopping = context.Event()
     pool = ProcessPoolExecutor(
-        num_jobs, mp_context=context, initializer=_start_worker, initargs=(config, paths, stopping, os.getpid())
+        num_jobs,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(config, paths, stopping, os.getpid()),
     )
     with pool, tqdm(total=len(todo), desc="train", unit="member", mininterval=1, smoothing=0.05) as bar:
         pending: set[Future] = {pool.submit(_train, member) for member in todo}
@@ -110,14 +113,18 @@ def _run(
                 for future in done:
                     member, summary = future.result()
                     bar.update()
-                    bar.set_postfix_str(f"{member.system} {member.fold} {summary['seconds']:.0f}s", refresh=False)
+                    bar.set_postfix_str(
+                        f"{member.system} {member.fold} {summary['seconds']:.0f}s", refresh=False
+                    )
                 if stop():
                     raise Stopped(stop())
         except BaseException as error:
             stopping.set()
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise TrainingError("a worker process ended unexpectedly (out of memory?); lower --nj") from error
+                raise TrainingError(
+                    "a worker process ended unexpectedly (out of memory?); lower --nj"
+                ) from error
             raise
 
 
@@ -129,7 +136,7 @@ def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, parent: 
     """Open the grid in a worker; it stops when asked to by the event, and ends when its parent is gone."""
     import torch
 
-    global _grid, _stopping  # noqa: PLW0603  one grid a worker process
+    global _grid, _stopping
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

@@ -29,10 +29,18 @@ logger = logging.getLogger(__name__)
 
 OPTIMISERS = {
     "sgd": lambda parameters, c: torch.optim.SGD(
-        parameters, lr=c.learning_rate, momentum=c.momentum, nesterov=c.momentum > 0, weight_decay=c.weight_decay
+        parameters,
+        lr=c.learning_rate,
+        momentum=c.momentum,
+        nesterov=c.momentum > 0,
+        weight_decay=c.weight_decay,
     ),
-    "adam": lambda parameters, c: torch.optim.Adam(parameters, lr=c.learning_rate, weight_decay=c.weight_decay),
-    "adamw": lambda parameters, c: torch.optim.AdamW(parameters, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "adam": lambda parameters, c: torch.optim.Adam(
+        parameters, lr=c.learning_rate, weight_decay=c.weight_decay
+    ),
+    "adamw": lambda parameters, c: torch.optim.AdamW(
+        parameters, lr=c.learning_rate, weight_decay=c.weight_decay
+    ),
 }
 
 
@@ -160,7 +168,9 @@ class Trainer:
         utterances = [self.task.utt_ids[index] for index in batch]
         place = f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
         report = self.folder / "not_finite.json"
-        atomic.write_text(report, json.dumps({"what": what, "where": place, "utt_ids": utterances}, indent=1) + "\n")
+        atomic.write_text(
+            report, json.dumps({"what": what, "where": place, "utt_ids": utterances}, indent=1) + "\n"
+        )
         raise TrainingError(
             f"{what} is not finite at {place} (utterances {', '.join(utterances[:3])}, ...; all in {report}); "
             "look at these utterances, or lower learning_rate"
@@ -193,7 +203,9 @@ class Trainer:
             progress.learning_rate *= training.anneal_factor
         if self.show_progress:
             text = " ".join(f"{name} {number:.4g}" for name, number in metrics.items())
-            logger.info("epoch %d: %s, learning rate %.2e, %.0f s", progress.epoch, text, rate, progress.seconds)
+            logger.info(
+                "epoch %d: %s, learning rate %.2e, %.0f s", progress.epoch, text, rate, progress.seconds
+            )
         progress.ended = (
             progress.epoch >= training.max_epochs
             or (training.schedule != "linear" and progress.learning_rate < training.stop_learning_rate)
@@ -201,8 +213,14 @@ class Trainer:
         )
         progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
         if not math.isfinite(progress.best):
-            raise TrainingError(f"{self.task.selects} of the first validation is {value}; look at the validation data")
-        if self.stop() or time.monotonic() - self.saved_at > training.checkpoint_seconds or self.show_progress:
+            raise TrainingError(
+                f"{self.task.selects} of the first validation is {value}; look at the validation data"
+            )
+        if (
+            self.stop()
+            or time.monotonic() - self.saved_at > training.checkpoint_seconds
+            or self.show_progress
+        ):
             self._save()
         if self.stop() and not progress.ended:
             raise Stopped(self.stop())

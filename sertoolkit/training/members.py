@@ -1,10 +1,10 @@
 """Members of the grid: one training is one (system, fold, seed), and one folder.
 
-    EXP/<system>/<fold>/seed-<n>/
-        predictions.valid.tsv  predictions.test.tsv    scores come from these alone
-        model.safetensors                              weights of the best epoch
-        train.jsonl                                    one line an epoch
-        member.yaml                                    hashes and costs; written last, so it says that all is there
+EXP/<system>/<fold>/seed-<n>/
+    predictions.valid.tsv  predictions.test.tsv    scores come from these alone
+    model.safetensors                              weights of the best epoch
+    train.jsonl                                    one line an epoch
+    member.yaml                                    hashes and costs; written last, so it says that all is there
 """
 
 from __future__ import annotations

@@ -74,7 +74,12 @@ def train_recogniser(
     valid = Transcribed.check(valid_store, DataDir.read(valid_data).text, tokens, encoder, drop_bad=drop_bad)
     recogniser.model.to(device)
     task = AsrTask(
-        recogniser.model, train, valid, tokens, batch_size=config.training.batch_size, settings=to_dict(config)
+        recogniser.model,
+        train,
+        valid,
+        tokens,
+        batch_size=config.training.batch_size,
+        settings=to_dict(config),
     )
     model_path = out / MODEL_FILE
     if _has_ended(model_path, task.fingerprint):

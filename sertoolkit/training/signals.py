@@ -10,12 +10,12 @@ from types import FrameType
 
 
 class StopRequest:
-    """Holds the number of the signal that came, or 0."""
+    """Called, it gives the number of the signal that came, or 0."""
 
     def __init__(self) -> None:
         self.number = 0
 
-    def __call__(self) -> int:
+    def __call__(self) -> int:  # noqa: D102  said by the class
         return self.number
 
 

@@ -94,7 +94,7 @@ def test_the_papers_size_has_its_documented_shapes() -> None:
     with torch.device("meta"):
         encoder = DS2(DS2Config())
     assert encoder.layer_dims == [2000] * 5
-    assert encoder.grus[0].forwards[0].input_size == 1312  # 161 bins -> 81 -> 41, 32 maps (PAPER section 1)
+    assert encoder.grus[0].forwards[0].input_size == 1312  # 161 bins -> 81 -> 41, 32 maps
     assert 80e6 < sum(p.numel() for p in encoder.parameters()) < 90e6
 
 

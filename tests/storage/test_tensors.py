@@ -13,7 +13,11 @@ from sertoolkit.storage.tensors import load_tensors, save_tensors, tensors_hash
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "model.safetensors"
-    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3, dtype=torch.int64), "c": torch.zeros(0)}
+    tensors = {
+        "a": torch.arange(6.0).view(2, 3),
+        "b": torch.tensor(3, dtype=torch.int64),
+        "c": torch.zeros(0),
+    }
     save_tensors(path, tensors, {"epoch": 3, "names": ["x"]})
     return path, tensors
 

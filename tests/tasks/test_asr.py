@@ -42,10 +42,16 @@ def encoder():
         (40, " ", "no transcript"),
         (40, "ABC", "C"),
         (6, "ABAB", "too short for its text: 3 frames after the encoder, CTC needs 4"),
-        (4, "AA", "too short for its text: 2 frames after the encoder, CTC needs 3"),  # a blank between equal ones
+        (
+            4,
+            "AA",
+            "too short for its text: 2 frames after the encoder, CTC needs 3",
+        ),  # a blank between equal ones
     ],
 )
-def test_utterances_that_ctc_cannot_learn_from_are_named_before_training(tmp_path, encoder, length, text, message):
+def test_utterances_that_ctc_cannot_learn_from_are_named_before_training(
+    tmp_path, encoder, length, text, message
+):
     feats = ArkReader(store(tmp_path / "f", {"s-bad": length, "s-good": 40}))
     texts = {"s-good": "AB"} | ({"s-bad": text} if text is not None else {})
     with pytest.raises(DataError, match=f"(?s)1 fault.*s-bad.*{message}"):
@@ -97,14 +103,21 @@ def corpus(tmp_path_factory):
                 rows = [patterns[letter] for letter in " ".join(text) for _ in range(6)]
                 noise = generator.standard_normal((len(rows), 161)) * 0.3
                 writer.write(utt_id, (np.array(rows) + noise).astype(np.float32))
-        DataDir(wav={u: f"{u}.wav" for u in texts}, text=texts, utt2spk=dict.fromkeys(texts, "s")).write(root / name)
+        DataDir(wav={u: f"{u}.wav" for u in texts}, text=texts, utt2spk=dict.fromkeys(texts, "s")).write(
+            root / name
+        )
     TOKENS.save(root / "tokens")
     return root
 
 
 def settings(**training):
     options = {
-        "optimiser": "adam", "learning_rate": 0.01, "clip_norm": 100.0, "batch_size": 5, "max_epochs": 12, "bucket": True
+        "optimiser": "adam",
+        "learning_rate": 0.01,
+        "clip_norm": 100.0,
+        "batch_size": 5,
+        "max_epochs": 12,
+        "bucket": True,
     }
     return AsrConfig(encoder_conf=SMALL, training=Training(**(options | training)))
 

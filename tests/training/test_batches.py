@@ -33,7 +33,9 @@ def test_buckets_hold_similar_durations_in_random_order():
     batches = make_batches(LENGTHS, 3, seed=1, epoch=3, bucket=True)
     spans = sorted((min(LENGTHS[i] for i in b), max(LENGTHS[i] for i in b)) for b in batches)
     assert all(high <= low for (_, high), (low, _) in zip(spans, spans[1:], strict=False))
-    firsts = {min(LENGTHS[i] for i in make_batches(LENGTHS, 3, seed=1, epoch=e, bucket=True)[0]) for e in range(20)}
+    firsts = {
+        min(LENGTHS[i] for i in make_batches(LENGTHS, 3, seed=1, epoch=e, bucket=True)[0]) for e in range(20)
+    }
     assert len(firsts) == 3
 
 

@@ -183,7 +183,9 @@ def test_the_best_epoch_is_kept_not_the_last(tmp_path):
 
 
 def rates(tmp_path, values, **settings):
-    progress = trainer(Toy(values=values), tmp_path, max_epochs=len(values), learning_rate=1.0, **settings).run()
+    progress = trainer(
+        Toy(values=values), tmp_path, max_epochs=len(values), learning_rate=1.0, **settings
+    ).run()
     return [entry["learning_rate"] for entry in progress.history]
 
 
