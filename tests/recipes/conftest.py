@@ -15,7 +15,7 @@ EGS = Path(__file__).parents[2] / "egs"
 
 @pytest.fixture
 def local_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Import a script such as ``emodb/ser/local/emodb`` as Python does when it is started, its folder first."""
+    """Import a script such as ``emodb/ser/local/emodb`` as Python starts it, its folder first."""
 
     def load(name: str) -> ModuleType:
         path = EGS / name

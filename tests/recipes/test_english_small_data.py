@@ -38,7 +38,11 @@ def corpora_of(**changes):
 def test_arctic_drops_sentences_with_digits_and_counts_them(local_script, make_files, caplog):
     caplog.set_level(logging.INFO)
     folder = "cmu_us_bdl_arctic/"
-    lines = '( arctic_a0001 "Author -- of the trail, etc." )\n( arctic_a0438 "March 16, 1908." )\n( arctic_b0539 "Not here." )\n'
+    lines = (
+        '( arctic_a0001 "Author -- of the trail, etc." )\n'
+        '( arctic_a0438 "March 16, 1908." )\n'
+        '( arctic_b0539 "Not here." )\n'
+    )
     corpus = make_files(
         {
             folder + "etc/txt.done.data": lines,
@@ -157,5 +161,6 @@ def test_real_corpora_give_the_documented_sets(local_script, corpora):
     sets = script.make_sets(local)
     script.overlap_table(sets)
     assert {name: len(data.utt_ids) for name, data in sets.items()} == {
-        "train": 1293, "valid": 40, "test_arctic": 196, "test_librispeech": 7, "test_vctk": 10, "test_fsdd": 100,
+        "train": 1293, "valid": 40, "test_arctic": 196, "test_librispeech": 7, "test_vctk": 10,
+        "test_fsdd": 100,
     }  # fmt: skip

@@ -3,7 +3,11 @@ import pytest
 from sertoolkit.errors import DataError
 
 SCRIPT = "librispeech_tedlium_voxforge/asr/local/librispeech"
-SPEAKERS = "; comment\n61   | M | test-clean       | 8.08  | Paul-Gabriel Wiener\n60 | F | test-clean | 1 | CBW|Simon\n"
+SPEAKERS = """\
+; comment
+61   | M | test-clean       | 8.08  | Paul-Gabriel Wiener
+60 | F | test-clean | 1 | CBW|Simon
+"""
 
 
 def files(**changes):
