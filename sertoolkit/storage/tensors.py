@@ -18,6 +18,8 @@ from sertoolkit.storage import atomic
 if TYPE_CHECKING:
     import torch
 
+HEADER = "sertoolkit"  # name of our entry in the header
+
 
 def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
     """Write a file that appears whole or not at all.
@@ -36,7 +38,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], meta: Ma
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(meta, sort_keys=True)
     digest = tensors_hash(plain, text)
-    atomic.write_bytes(path, safetensors.torch.save(plain, metadata={"meta": text, "sha256": digest}))
+    # one entry: of several, safetensors does not keep the order, and the same content would give other bytes
+    header = json.dumps({"meta": text, "sha256": digest}, sort_keys=True)
+    atomic.write_bytes(path, safetensors.torch.save(plain, metadata={HEADER: header}))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -54,11 +58,11 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         raise CheckpointError(f"{path}: no such file")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
         tensors = safetensors.torch.load_file(str(path))
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged or not a safetensors file: {error}") from error
-    if "meta" not in header or "sha256" not in header:
+    if not isinstance(header, dict) or not {"meta", "sha256"} <= set(header):
         raise CheckpointError(f"{path}: not written by sertoolkit (its header lacks the checksum)")
     if tensors_hash(tensors, header["meta"]) != header["sha256"]:
         raise CheckpointError(f"{path}: damaged: its checksum does not hold; restore it or train again")

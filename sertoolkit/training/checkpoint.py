@@ -96,8 +96,8 @@ def load_checkpoint(
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Drop all checkpoints of a training that has ended."""
-    for path in _checkpoints(folder).values():
+    """Drop all checkpoints of a training that has ended, halves that a kill left behind too."""
+    for path in [*_checkpoints(folder).values(), *folder.glob(".checkpoint-*.tmp")]:
         path.unlink()
 
 

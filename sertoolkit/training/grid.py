@@ -9,12 +9,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from sertoolkit import registry
@@ -89,14 +91,34 @@ def train_grid(
     paths.exp.mkdir(parents=True, exist_ok=True)
     atomic.write_text(paths.exp / "config.yaml", dump_yaml(to_dict(config)))
     atomic.write_text(paths.exp / "environment.yaml", dump_yaml(environment()))
-    with stop_requests() as stop:
-        _run(config, paths, todo, min(num_jobs, len(todo)), stop)
+    num_jobs = min(num_jobs, len(todo))
+    with stop_requests() as stop, tqdm(total=len(todo), desc="train", unit="member", mininterval=1) as bar:
+        finished = (
+            _one_by_one(grid, todo, stop) if num_jobs == 1 else _in_pool(config, paths, todo, num_jobs, stop)
+        )
+        for member, summary in finished:
+            bar.update()
+            bar.set_postfix_str(f"{member.system} {member.fold} {summary['seconds']:.0f}s", refresh=False)
     return len(todo)
 
 
-def _run(
+def _one_by_one(
+    grid: Grid, todo: Sequence[Member], stop: Callable[[], int]
+) -> Iterator[tuple[Member, dict[str, Any]]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker, so that the number of processes changes no result
+    try:
+        for member in todo:
+            yield member, grid.train(member, stop)
+            if stop():
+                raise Stopped(stop())
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _in_pool(
     config: SerConfig, paths: GridPaths, todo: Sequence[Member], num_jobs: int, stop: Callable[[], int]
-) -> None:
+) -> Iterator[tuple[Member, dict[str, Any]]]:
     context = multiprocessing.get_context("spawn")
     stopping = context.Event()
     pool = ProcessPoolExecutor(
@@ -105,17 +127,13 @@ def _run(
         initializer=_start_worker,
         initargs=(config, paths, stopping, os.getpid()),
     )
-    with pool, tqdm(total=len(todo), desc="train", unit="member", mininterval=1, smoothing=0.05) as bar:
+    with pool:
         pending: set[Future] = {pool.submit(_train, member) for member in todo}
         try:
             while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
-                    member, summary = future.result()
-                    bar.update()
-                    bar.set_postfix_str(
-                        f"{member.system} {member.fold} {summary['seconds']:.0f}s", refresh=False
-                    )
+                    yield future.result()
                 if stop():
                     raise Stopped(stop())
         except BaseException as error:
@@ -134,8 +152,6 @@ _stopping: Event
 
 def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, parent: int) -> None:
     """Open the grid in a worker; it stops when asked to by the event, and ends when its parent is gone."""
-    import torch
-
     global _grid, _stopping
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

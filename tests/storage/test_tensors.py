@@ -67,3 +67,12 @@ def test_views_and_shared_storage_can_be_saved(tmp_path):
 @pytest.mark.parametrize("other", [{"b": torch.zeros(2)}, {"a": torch.zeros(1, 2)}, {"a": torch.ones(2)}, {}])
 def test_the_hash_covers_names_shapes_and_values(other):
     assert tensors_hash(other) != tensors_hash({"a": torch.zeros(2)})
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    tensors = {name: torch.ones(2) for name in "abcdefgh"}
+    contents = set()
+    for number in range(10):
+        save_tensors(tmp_path / str(number), tensors, {"z": 1, "a": 2})
+        contents.add((tmp_path / str(number)).read_bytes())
+    assert len(contents) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_the_first_epoch_of_sortagrad_runs_from_short_to_long():
 def test_buckets_hold_similar_durations_in_random_order():
     batches = make_batches(LENGTHS, 3, seed=1, epoch=3, bucket=True)
     spans = sorted((min(LENGTHS[i] for i in b), max(LENGTHS[i] for i in b)) for b in batches)
-    assert all(high <= low for (_, high), (low, _) in zip(spans, spans[1:], strict=False))
+    assert all(high <= low for (_, high), (low, _) in itertools.pairwise(spans))
     firsts = {
         min(LENGTHS[i] for i in make_batches(LENGTHS, 3, seed=1, epoch=e, bucket=True)[0]) for e in range(20)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -28,6 +29,7 @@ from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import load_tensors
 from sertoolkit.tasks.asr import pad
 from sertoolkit.text.tokens import make_tokens
+from sertoolkit.training import grid
 from sertoolkit.training.config import SerConfig, System, Training
 from sertoolkit.training.grid import GridPaths, train_grid
 from sertoolkit.training.members import Member, list_members
@@ -54,7 +56,7 @@ def write_feats(path, utterances, frontend, dim, seed):
         for utt_id, name in utterances.items():
             length = int(generator.integers(20, 50))
             array = generator.standard_normal((length, dim))
-            array[:, CLASSES.index(name)] += 1.0
+            array[:, CLASSES.index(name)] += 2.0
             writer.write(utt_id, array.astype(np.float32))
 
 
@@ -402,10 +404,19 @@ def test_a_grid_that_is_stopped_or_killed_goes_on_to_the_same_files(corpus, tmp_
     assert contents(tmp_path / "exp") == contents(tmp_path / "whole")
 
 
-def test_a_stop_request_is_raised_with_its_signal(corpus, tmp_path, monkeypatch):
-    from sertoolkit.training import grid
-
-    monkeypatch.setattr(grid.stop_requests().__class__, "__enter__", lambda self: lambda: signal.SIGTERM)
+@pytest.mark.parametrize("num_jobs", [1, 2])
+def test_a_stop_request_is_raised_with_its_signal_and_leaves_no_half_member(
+    corpus, tmp_path, monkeypatch, num_jobs
+):
+    monkeypatch.setattr(grid, "stop_requests", lambda: contextlib.nullcontext(lambda: signal.SIGTERM))
     with pytest.raises(Stopped) as error:
-        train_grid(CONFIG, paths(corpus, tmp_path), systems=["mp-1"], folds=["fold-01"])
+        train_grid(
+            CONFIG,
+            paths(corpus, tmp_path),
+            systems=["rnn-2"],
+            folds=["fold-01"],
+            seeds=[1, 2],
+            num_jobs=num_jobs,
+        )
     assert error.value.exit_code == 143
+    assert len(list(tmp_path.glob("*/*/*/member.yaml"))) < 2
