@@ -13,7 +13,7 @@ from sertoolkit.errors import ConfigError, SertoolkitError, suggest
 
 COMMANDS = {
     "doctor": "check this installation: versions, GPU, audio formats, plugins, disk; what is missing and its remedy",
-    "plugins": "list the frontends, encoders, heads and tasks that are known",
+    "plugins": "list the frontends, encoders and heads that are known",
     "download": "fetch a corpus archive: resumable, checked, safely unpacked",
     "validate-data": "report every fault of a data directory; changes nothing",
     "fix-data": "repair the harmless faults of a data directory, keeping a backup",

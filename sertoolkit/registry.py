@@ -7,6 +7,7 @@ Built-ins stand in a table and are imported when chosen; installed packages anno
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -18,7 +19,12 @@ from typing import Any
 
 from sertoolkit.errors import PluginError, suggest
 
-KINDS = ("frontend", "encoder", "head", "task")
+BASES = {
+    "frontend": "sertoolkit.features.base:Frontend",
+    "encoder": "sertoolkit.encoders.base:Encoder",
+    "head": "sertoolkit.heads.base:Head",
+}
+KINDS = tuple(BASES)
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "frontend": {
@@ -32,7 +38,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "rnn": "sertoolkit.heads.rnn:RNN",
         "progressive": "sertoolkit.heads.progressive:Progressive",
     },
-    "task": {"asr": "sertoolkit.tasks.asr:AsrTask", "ser": "sertoolkit.tasks.ser:SerTask"},
 }
 
 _registered: dict[tuple[str, str], tuple[type, str]] = {}
@@ -72,7 +77,8 @@ def get(kind: str, name: str) -> Any:
     """The class of a plugin; imports it if need be.
 
     Raises:
-        PluginError: if the name is unknown, ambiguous, or its module cannot be imported
+        PluginError: if the name is unknown or ambiguous, its module cannot be imported, or the class does not
+            keep the contract of its kind
 
     """
     _check_kind(kind)
@@ -87,10 +93,8 @@ def get(kind: str, name: str) -> Any:
             f"{kind} {name!r} is defined twice: by {' and by '.join(sources[name])}; remove one"
         )
     if (kind, name) in _registered:
-        return _registered[kind, name][0]
-    if name in BUILT_IN[kind]:
-        return _import(kind, name, BUILT_IN[kind][name])
-    return _import(kind, name, next(point.value for point in _entry_points(kind) if point.name == name))
+        return _checked(kind, name, _registered[kind, name][0])
+    return _checked(kind, name, _import(kind, name, sources[name][0]))
 
 
 def load_plugin(path: str | Path) -> None:
@@ -126,6 +130,15 @@ def load_plugin(path: str | Path) -> None:
 def describe() -> list[tuple[str, str, str]]:
     """Rows (kind, name, where it comes from) of every known plugin."""
     return [(kind, name, " and ".join(_sources(kind)[name])) for kind in KINDS for name in names(kind)]
+
+
+def _checked(kind: str, name: str, cls: Any) -> Any:
+    base = _import(kind, name, BASES[kind])
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise PluginError(f"{kind} {name!r}: {cls!r} is not a subclass of {BASES[kind].replace(':', '.')}")
+    if not dataclasses.is_dataclass(getattr(cls, "Config", None)):
+        raise PluginError(f"{kind} {name!r}: {cls.__name__} has no `Config`, the dataclass of its settings")
+    return cls
 
 
 def _check_kind(kind: str) -> None:

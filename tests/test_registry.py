@@ -43,10 +43,11 @@ def test_a_file_of_ones_own_adds_a_plugin(tmp_path):
     path = write(
         tmp_path / "mine.py",
         """
+        from sertoolkit.heads.mean_pool import MeanPool
         from sertoolkit.registry import register
 
         @register("head", "mine")
-        class Mine:
+        class Mine(MeanPool):
             pass
         """,
     )
@@ -105,3 +106,17 @@ def test_installed_packages_announce_plugins_and_are_imported_only_when_chosen(m
     with pytest.raises(PluginError, match="defined twice"):
         registry.get("head", "rnn")
     assert registry.get("head", "baseline")  # a broken neighbour stops nobody
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("class Bad:\n    pass", "not a subclass of sertoolkit.heads.base.Head"),
+        ("from sertoolkit.heads.base import Head\nclass Bad(Head):\n    pass", "has no `Config`"),
+    ],
+)
+def test_a_class_that_does_not_keep_the_contract_is_refused(tmp_path, body, message):
+    lines = body.replace("class Bad", '@register("head", "bad")\nclass Bad')
+    registry.load_plugin(write(tmp_path / "bad.py", f"from sertoolkit.registry import register\n{lines}\n"))
+    with pytest.raises(PluginError, match=message):
+        registry.get("head", "bad")

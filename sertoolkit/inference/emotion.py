@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from typeguard import typechecked
 
 from sertoolkit import registry
 from sertoolkit.config import from_dict, load_yaml
@@ -118,6 +119,7 @@ class EmotionModel:
         """Of the recordings that it takes, in Hz."""
         return self._frontends()[0].sampling_rate
 
+    @typechecked
     @torch.no_grad()
     def predict(self, waveform: np.ndarray, sampling_rate: int) -> dict[str, float]:
         """Posterior of each class, in [0, 1], summing to 1.

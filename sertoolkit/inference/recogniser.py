@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from typeguard import typechecked
 
 from sertoolkit import registry
 from sertoolkit.config import from_dict, to_dict
@@ -136,6 +137,7 @@ class Recogniser:
         log_probs, lengths = self.model(*pad(features))
         return [self.tokens.decode(ids) for ids in greedy_decode(log_probs, lengths)]
 
+    @typechecked
     def transcribe(self, waveform: np.ndarray, sampling_rate: int) -> str:
         """Transcript of a recording.
 
