@@ -17,6 +17,7 @@ from sertoolkit.storage.tensors import load_tensors
 from sertoolkit.tasks.asr import AsrTask, Transcribed
 from sertoolkit.text.tokens import load_tokens
 from sertoolkit.training.batches import step_seed
+from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.config import AsrConfig
 from sertoolkit.training.loop import Trainer
 from sertoolkit.training.signals import stop_requests
@@ -84,6 +85,7 @@ def train_recogniser(
     model_path = out / MODEL_FILE
     if _has_ended(model_path, task.fingerprint):
         logger.info("%s: this training has ended already", model_path)
+        remove_checkpoints(out)  # it may have been killed between its last two steps
         return model_path
     out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / "config.yaml", dump_yaml(to_dict(config)))
@@ -101,11 +103,12 @@ def train_recogniser(
         num_parameters=num_parameters,
         best_epoch=progress.best_epoch,
         epochs=len(progress.history),
-        seconds=round(progress.seconds),
         valid_cer=progress.best,
         environment=environment(),
     )
     trainer.finish()
+    # Not in the file: a training that was interrupted shall end with the same bytes.
+    logger.info("%s: trained in %.0f s, epoch %d kept", model_path, progress.seconds, progress.best_epoch)
     return model_path
 
 

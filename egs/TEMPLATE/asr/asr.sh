@@ -20,6 +20,7 @@ option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
 option ngpu:int 0 "1: train on a GPU"
 
 option local_data_opts "" "more options of local/data.sh"
+option data_scripts "" "scripts of other recipes that local/data.sh calls: files or folders, from the root of the project"
 option train_set train "data dir of the training set"
 option valid_set valid "data dir of the validation set, which selects the epoch"
 option test_sets test "data dirs to decode and score"
@@ -37,6 +38,7 @@ parse_options "$@"
 asr_exp=$expdir/asr${asr_tag:+_$asr_tag}
 feats=$dumpdir/$frontend
 read -ra local_data_words <<<"$local_data_opts"
+read -ra data_script_names <<<"$data_scripts"
 read -ra extract_words <<<"$extract_args"
 read -ra train_words <<<"$train_args"
 read -ra train_cmd_words <<<"$train_cmd"
@@ -49,7 +51,7 @@ for setting in "${settings[@]}"; do overrides+=(--set "$setting"); done
 add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make data dirs" "$datadir"
 stage_options local_data_opts
-stage_inputs "$RECIPE_DIR/local"
+stage_inputs "$RECIPE_DIR/local" "${data_script_names[@]/#/$MAIN_ROOT/}"
 if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # else stage data makes the corpus
 stage_outputs "${sets[@]/#/$datadir/}"
 add_stage 1 features "compute features" "$dumpdir"

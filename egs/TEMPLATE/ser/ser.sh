@@ -24,6 +24,7 @@ option asr_recipe:path "" "recipe that makes it where it is missing or out of da
 option random_encoder:flag false "freeze that recogniser with fresh random weights instead: the control; tag random"
 
 option local_data_opts "" "more options of local/data.sh"
+option data_scripts "" "scripts of other recipes that local/data.sh calls: files or folders, from the root of the project"
 option data_set all "data dir with all speakers"
 option protocol:path "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" "classes, folds, validation rule"
 option side_frontend mfcc_pitch "features of the systems with a branch of their own"
@@ -55,6 +56,7 @@ asr_feats=$dumpdir/$asr_frontend/$data_set
 layers=$dumpdir/encoded${ser_tag:+_$ser_tag}/$data_set
 protocol_dir=$ser_exp/protocol
 read -ra local_data_words <<<"$local_data_opts"
+read -ra data_script_names <<<"$data_scripts"
 read -ra extract_words <<<"$extract_args"
 read -ra train_cmd_words <<<"$train_cmd"
 read -ra system_names <<<"$systems"
@@ -70,7 +72,7 @@ scored=(--exp "$ser_exp" --protocol_dir "$protocol_dir" --systems "$systems" "${
 add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make the data dir" "$datadir"
 stage_options local_data_opts
-stage_inputs "$RECIPE_DIR/local"
+stage_inputs "$RECIPE_DIR/local" "${data_script_names[@]/#/$MAIN_ROOT/}"
 if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # else stage data makes the corpus
 stage_outputs "$data"
 add_stage 1 protocol "fix classes and folds, look for leaks" "$ser_exp"
@@ -84,6 +86,7 @@ if [ -n "$asr_exp" ]; then stage_outputs "$asr_feats"; fi
 add_stage 3 encode "run the frozen recogniser once over the corpus" "$ser_exp"
 stage_options systems ser_args random_encoder
 stage_inputs "$ser_config"
+if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi # its heads say what they need
 if [ -n "$asr_exp" ]; then
   stage_inputs "$encoder" "$asr_feats"
   stage_outputs "$layers"

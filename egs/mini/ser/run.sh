@@ -13,6 +13,7 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
   --setup --train_cmd="$train_cmd" \
   --asr_recipe "$MAIN_ROOT/egs/mini/asr" --asr_exp "$MAIN_ROOT/egs/mini/asr/exp/asr" \
   --protocol "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" \
+  --data_scripts "egs/mini/local egs/iemocap/ser/local/iemocap.py" \
   --extract_args --resample \
   --title "Synthetic acted speech, four classes" \
   "$@"
