@@ -119,8 +119,8 @@ class EmotionModel:
         """Of the recordings that it takes, in Hz."""
         return self._frontends()[0].sampling_rate
 
-    @typechecked
     @torch.no_grad()
+    @typechecked
     def predict(self, waveform: np.ndarray, sampling_rate: int) -> dict[str, float]:
         """Posterior of each class, in [0, 1], summing to 1.
 
