@@ -83,6 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="file of your own frontends, encoders or heads",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     try:
         parsed = parser.parse_args(arguments[1:])
@@ -96,6 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(run, parsed: argparse.Namespace, name: str) -> int:  # noqa: ANN001
     try:
+        for path in parsed.plugin:
+            from sertoolkit import registry
+
+            registry.load_plugin(path)
         return run(parsed) or 0
     except KeyboardInterrupt:
         print(f"sertoolkit {name}: stopped", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 Built-ins stand in a table and are imported when chosen; installed packages announce theirs by entry points
 (``sertoolkit.heads`` and so on); one's own file comes by ``--plugin file.py`` or ``plugins:`` in YAML and uses
-:func:`register`. Nothing is imported because a checkpoint or bundle names it.
+:func:`register`. A checkpoint or bundle can only name what is built in, installed, or given so: it brings no code.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 
 _registered: dict[tuple[str, str], tuple[type, str]] = {}
+_files: list[Path] = []
 
 
 def register(kind: str, name: str) -> Callable[[type], type]:
@@ -108,7 +109,7 @@ def load_plugin(path: str | Path) -> None:
     if not path.is_file():
         raise PluginError(f"{path}: no such plugin file")
     module_name = f"sertoolkit_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if module_name in sys.modules:
+    if path in _files:
         return
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -125,6 +126,12 @@ def load_plugin(path: str | Path) -> None:
         if isinstance(error, PluginError):
             raise
         raise PluginError(f"{path}: {type(error).__name__}: {error}") from error
+    _files.append(path)
+
+
+def plugin_files() -> list[Path]:
+    """Files that were loaded; a worker process loads them too."""
+    return list(_files)
 
 
 def describe() -> list[tuple[str, str, str]]:

@@ -35,8 +35,9 @@ def test_every_command_has_a_help_that_teaches_and_imports_nothing_heavy(name):
         [sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert len(importlib.import_module(f"sertoolkit.commands.{name.replace('-', '_')}").HELP) > 60
-    assert "example" in done.stdout
+    help_text = importlib.import_module(f"sertoolkit.commands.{name.replace('-', '_')}").HELP
+    assert len(help_text) > 60
+    assert f"sertoolkit {name} " in help_text  # an example
 
 
 def test_an_unknown_command_exits_with_2_and_the_nearest_name(capsys):

@@ -20,20 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="one line a package and plugin, also where all is well"
     )
     parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="look at this file of plugins too"
-    )
-    parser.add_argument(
         "--dir", type=Path, default=Path(), help="folder whose disk is looked at (default: this one)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print findings as they come."""
-    from sertoolkit import registry
     from sertoolkit.doctor import examine
 
-    for path in args.plugin:
-        registry.load_plugin(path)
     counts = {"ok": 0, "note": 0, "missing": 0}
     brief = ("sertoolkit", "python", "torch", "gpu", "cpu", "audio", "espeak-ng", "opensmile", "disk")
     for finding in examine(args.dir):

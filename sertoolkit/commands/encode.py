@@ -19,34 +19,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--asr_exp", type=Path, required=True, metavar="DIR|FILE", help="experiment folder or bundle"
     )
-    parser.add_argument("--print_frontend", action="store_true", help="print the encoder's frontend and end")
-    parser.add_argument("--feats", type=Path, metavar="DIR", help="features of that frontend")
-    parser.add_argument("--ser_config", type=Path, metavar="FILE", help="systems")
+    parser.add_argument("--feats", type=Path, required=True, metavar="DIR", help="features of its frontend")
+    parser.add_argument("--ser_config", type=Path, required=True, metavar="FILE", help="systems")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration"
     )
     parser.add_argument("--systems", default="", help="names; default: all of the configuration")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the layers")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the layers")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Encode, or name the frontend."""
+    """Encode."""
     from sertoolkit import registry
     from sertoolkit.commands.train_ser import load_ser_config
     from sertoolkit.encoders.layers import store_layers
-    from sertoolkit.errors import ConfigError
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.tasks.ser import form_of
 
     recogniser = Recogniser.load(args.asr_exp)
-    if args.print_frontend:
-        print(recogniser.frontend_name)
-        return
-    if not (args.feats and args.ser_config and args.out):
-        raise ConfigError("encode needs --feats, --ser_config and --out")
     needed = set()
     for system in load_ser_config(args).choose(args.systems.split()).values():
         form = form_of(registry.get("head", system.head))

@@ -52,9 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drop_bad", action="store_true", help="leave bad utterances out, with a count, instead of refusing"
     )
     parser.add_argument("--compress", action="store_true", help="store in 16 bits instead of 32")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own frontends"
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -72,8 +69,6 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--tempo {args.tempo!r}: expected numbers, such as '0.9 1.0 1.1'") from error
     if args.channel not in ("error", "mix") and not args.channel.isdecimal():
         raise ConfigError(f"--channel {args.channel!r}: expected error, mix or a number from 0")
-    for path in args.plugin:
-        registry.load_plugin(path)
     cls = registry.get("frontend", args.frontend)
     options = ExtractOptions(
         resample=args.resample,
@@ -90,6 +85,5 @@ def run(args: argparse.Namespace) -> None:
         args.out,
         options=options,
         num_jobs=args.nj,
-        plugins=args.plugin,
     )
     print(f"{args.out}: {summary}; {summary.num_arrays} arrays")

@@ -23,20 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ser_exp", type=Path, metavar="DIR", help="emotion experiment")
     parser.add_argument("--system", help="which system of --ser_exp")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own plugins"
-    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the bundle and read it back."""
-    from sertoolkit import registry
     from sertoolkit.errors import ConfigError
     from sertoolkit.inference.emotion import EmotionModel, best_member
     from sertoolkit.inference.recogniser import Recogniser
 
-    for plugin in args.plugin:
-        registry.load_plugin(plugin)
     if args.ser_exp is not None:
         if args.system is None:
             raise ConfigError("pack --ser_exp needs --system")

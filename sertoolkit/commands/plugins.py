@@ -13,14 +13,11 @@ example: sertoolkit plugins --plugin local/my_head.py"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="load this file first")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print one line a plugin."""
     from sertoolkit import registry
 
-    for path in args.plugin:
-        registry.load_plugin(path)
     for kind, name, origin in registry.describe():
         print(f"{kind:<9} {name:<18} {origin}")

@@ -15,20 +15,14 @@ example: sertoolkit predict --model exp/ser/ser.safetensors recording.wav"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="made by `pack`")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own plugins"
-    )
     parser.add_argument("audio", type=Path, nargs="+", metavar="AUDIO")
 
 
 def run(args: argparse.Namespace) -> None:
     """Predict each file; one line of tab-separated values a file."""
-    from sertoolkit import registry
     from sertoolkit.audio.read import read_audio
     from sertoolkit.inference.emotion import EmotionModel
 
-    for plugin in args.plugin:
-        registry.load_plugin(plugin)
     model = EmotionModel.load(args.model)
     print("\t".join(["audio", "predicted", *model.classes]))
     for path in args.audio:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
     config = load_config(AsrConfig, args.config, args.set)
     for plugin in config.plugins:
-        registry.load_plugin(plugin)
+        registry.load_plugin(args.config.parent / plugin)
     if args.nj:
         torch.set_num_threads(args.nj)
     path = train_recogniser(

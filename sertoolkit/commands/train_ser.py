@@ -32,9 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="file of one's own heads"
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,17 +52,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def load_ser_config(args: argparse.Namespace):  # noqa: ANN201
-    """The configuration of ``--ser_config``, ``--set`` and ``--plugin``, its plugins loaded."""
-    import dataclasses
-
+    """The configuration of ``--ser_config`` and ``--set``, its plugins loaded."""
     from sertoolkit import registry
     from sertoolkit.config import load_config
     from sertoolkit.training.config import SerConfig
 
     config = load_config(SerConfig, args.ser_config, args.set)
-    config = dataclasses.replace(config, plugins=[*config.plugins, *args.plugin])
     for plugin in config.plugins:
-        registry.load_plugin(plugin)
+        registry.load_plugin(args.ser_config.parent / plugin)
     return config
 
 

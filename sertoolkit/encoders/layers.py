@@ -2,6 +2,7 @@
 
     OUT/layer-2/pooled/    mean over valid frames, (D,) an utterance
     OUT/layer-2/frames/    (T', D) an utterance
+    OUT/utt2num_frames     duration in frames of the features, which pooled stores no longer tell
 
 Each store carries the hash of the encoder's weights and of the features, and is refused beside others.
 """
@@ -21,12 +22,14 @@ from sertoolkit.config import hash_of
 from sertoolkit.errors import ArkError, ConfigError
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.networks import masked_mean
+from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.tasks.asr import pad
 
 logger = logging.getLogger(__name__)
 
 FORMS = ("pooled", "frames")
+DURATIONS = "utt2num_frames"
 
 
 def layer_dir(root: Path, layer: int, form: str) -> Path:
@@ -75,7 +78,7 @@ def store_layers(
             raise ConfigError(f"form {form!r}: expected one of {', '.join(FORMS)}")
     feats = ArkReader(
         feats_dir, expect={"frontend": recogniser.frontend_name, "frontend_conf": recogniser.frontend_conf}
-    )
+    ).verify()
     short = [utt_id for utt_id, length in feats.num_frames.items() if length < encoder.min_frames]
     if short:
         raise ArkError(
@@ -102,6 +105,8 @@ def store_layers(
                 key: stack.enter_context(ArkWriter(layer_dir(out, *key), metas[key])) for key in missing
             }
             _encode(recogniser, feats, writers, batch_size)
+    durations = (f"{utt_id} {feats.num_frames[utt_id]}\n" for utt_id in sorted(feats))
+    atomic.write_text(out / DURATIONS, "".join(durations))
     return [layer_dir(out, *key) for key in missing]
 
 

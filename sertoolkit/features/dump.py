@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -33,6 +32,7 @@ from sertoolkit.corpus.lists import duplicates
 from sertoolkit.corpus.validate import validate
 from sertoolkit.errors import AudioError, ConfigError, DataError, SertoolkitError, report_faults
 from sertoolkit.features.base import Frontend
+from sertoolkit.processes import end_with_parent
 from sertoolkit.storage.ark import ArkWriter
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,6 @@ def extract(
     *,
     options: ExtractOptions | None = None,
     num_jobs: int = 1,
-    plugins: Sequence[str | os.PathLike[str]] = (),
 ) -> Summary:
     """Compute features of all utterances and write the store.
 
@@ -143,7 +142,6 @@ def extract(
         out: the store to make; an existing one is replaced at the end
         options: what is asked of the audio
         num_jobs: processes, each with one thread
-        plugins: files that processes load to know the frontend
 
     Returns:
         counts, and what was dropped and why
@@ -176,7 +174,7 @@ def extract(
     }
     with ArkWriter(out, meta, compress=options.compress) as writer:
         worker = _Worker(frontend, options)
-        results = _run_pool(items, worker, num_jobs, plugins) if num_jobs > 1 else _run_here(items, worker)
+        results = _run_pool(items, worker, num_jobs) if num_jobs > 1 else _run_here(items, worker)
         bar = tqdm(results, total=len(items), desc=f"extract {frontend.name}", unit="utt", mininterval=1)
         digests = _write(bar, writer, options, summary)
         # of the samples, so the same on another machine and after a copy
@@ -322,12 +320,10 @@ def _run_here(items: Sequence[_Item], worker: _Worker) -> Iterator[_Result]:
         yield from map(worker, items)
 
 
-def _run_pool(
-    items: Sequence[_Item], worker: _Worker, num_jobs: int, plugins: Sequence[str | os.PathLike[str]]
-) -> Iterator[_Result]:
+def _run_pool(items: Sequence[_Item], worker: _Worker, num_jobs: int) -> Iterator[_Result]:
     """Results in the order of ``items``, with a bounded number of them waiting in memory."""
     frontend = worker.frontend
-    start = (frontend.name, to_dict(frontend.config), worker.options, [str(path) for path in plugins])
+    start = (frontend.name, to_dict(frontend.config), worker.options, registry.plugin_files())
     pool = ProcessPoolExecutor(
         min(num_jobs, len(items)),
         multiprocessing.get_context("spawn"),
@@ -353,23 +349,15 @@ def _run_pool(
 _worker: _Worker | None = None  # of this process
 
 
-def _start_process(name: str, conf: dict[str, Any], options: ExtractOptions, plugins: Sequence[str]) -> None:
+def _start_process(name: str, conf: dict[str, Any], options: ExtractOptions, plugins: Sequence[Path]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and ends the pool
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     threadpool_limits(1)
     for path in plugins:
-        registry.load_plugin(Path(path))
+        registry.load_plugin(path)
     cls = registry.get("frontend", name)
     _worker = _Worker(cls(from_dict(cls.Config, conf, name)), options)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its processes; they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
 
 
 def _work(item: _Item) -> _Result:

@@ -15,7 +15,7 @@ from sertoolkit import registry
 from sertoolkit.config import from_dict, to_dict
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
-from sertoolkit.errors import CheckpointError
+from sertoolkit.errors import CheckpointError, ConfigError
 from sertoolkit.features.base import Frontend
 from sertoolkit.storage.tensors import load_tensors, save_tensors, tensors_hash
 from sertoolkit.tasks.asr import CtcModel, pad
@@ -53,12 +53,20 @@ class Recogniser:
         frontend_conf: Mapping[str, Any],
         tokens: Tokens,
     ) -> Recogniser:
-        """An untrained recogniser, its weights drawn from torch's generator."""
+        """An untrained recogniser, its weights drawn from torch's generator.
+
+        Raises:
+            ConfigError: if a setting is wrong, or the encoder reads another frontend
+
+        """
         encoder_class = registry.get("encoder", encoder)
         config = from_dict(encoder_class.Config, encoder_conf, "encoder_conf")
-        return cls(
-            CtcModel(encoder_class(config), tokens.size), tokens, frontend, dict(frontend_conf), encoder
-        )
+        network = encoder_class(config)
+        if network.frontend != frontend:
+            raise ConfigError(
+                f"encoder {encoder!r} reads {network.frontend!r}, the features are {frontend!r}"
+            )
+        return cls(CtcModel(network, tokens.size), tokens, frontend, dict(frontend_conf), encoder)
 
     @classmethod
     def load(cls, path: str | Path) -> Recogniser:

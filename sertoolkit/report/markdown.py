@@ -12,7 +12,7 @@ import numpy as np
 
 from sertoolkit.config import dump_yaml, load_yaml
 from sertoolkit.corpus.protocol import ResolvedProtocol
-from sertoolkit.scoring.members import Member
+from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.table import NOTES, table_rows
 from sertoolkit.version import environment
 
@@ -29,7 +29,7 @@ _FIGURES = {
 def compose_results(
     exp: str | Path,
     resolved: ResolvedProtocol,
-    members: Sequence[Member],
+    members: Sequence[ScoredMember],
     scores: Mapping[str, Any],
     *,
     out: str | Path,
@@ -66,7 +66,7 @@ def compose_results(
     return "\n".join(line for line in sections if line is not None).rstrip() + "\n"
 
 
-def _completeness(members: Sequence[Member], resolved: ResolvedProtocol) -> str:
+def _completeness(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> str:
     seeds = defaultdict(set)
     for member in members:
         seeds[member.system].add(member.seed)
@@ -82,7 +82,7 @@ def _completeness(members: Sequence[Member], resolved: ResolvedProtocol) -> str:
     return text
 
 
-def _table(scores: Mapping[str, Any], members: Sequence[Member]) -> str:
+def _table(scores: Mapping[str, Any], members: Sequence[ScoredMember]) -> str:
     """The table of systems, with parameters, epochs and time of each."""
     of_system = defaultdict(list)
     for member in members:
@@ -148,7 +148,7 @@ def _figures(exp: Path, out: Path) -> list[str]:
     return ["## Figures", "", *lines] if lines else []
 
 
-def _making(exp: Path, members: Sequence[Member], command: str) -> list[str]:
+def _making(exp: Path, members: Sequence[ScoredMember], command: str) -> list[str]:
     """Command, environment, settings and hashes."""
     seconds = sum(member.meta.get("seconds") or 0 for member in members)
     stored = exp / "environment.yaml"
@@ -172,7 +172,7 @@ def _making(exp: Path, members: Sequence[Member], command: str) -> list[str]:
     return lines
 
 
-def _hashes(members: Iterable[Member], name: str) -> Iterable[Any]:
+def _hashes(members: Iterable[ScoredMember], name: str) -> Iterable[Any]:
     return (member.meta["hashes"].get(name) for member in members)
 
 

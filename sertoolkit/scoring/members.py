@@ -23,7 +23,7 @@ _FAMILIES = ("baseline", "mp", "rnn", "progressive")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class ScoredMember:
     """One training and what it said about its test set."""
 
     system: str
@@ -41,7 +41,7 @@ def read_members(
     *,
     systems: Sequence[str] | None = None,
     partial: bool = False,
-) -> list[Member]:
+) -> list[ScoredMember]:
     """Read ``EXP/<system>/<fold>/seed-<n>`` of all systems.
 
     Args:
@@ -119,7 +119,9 @@ def _check_grid(exp: Path, systems: Sequence[str], folds: Sequence[str], partial
         report_faults("missing members (train them, or give --partial)", missing, DataError)
 
 
-def _read_member(path: Path, resolved: ResolvedProtocol, system: str, fold_name: str, seed: int) -> Member:
+def _read_member(
+    path: Path, resolved: ResolvedProtocol, system: str, fold_name: str, seed: int
+) -> ScoredMember:
     # libyaml reads a thousand of these files in a tenth of the time of the strict reader, and a program wrote
     # them.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -152,4 +154,4 @@ def _read_member(path: Path, resolved: ResolvedProtocol, system: str, fold_name:
             f" first {wrong[0]}"
         )
     numbers = numbers_of([predicted[utt_id] for utt_id in fold.test], classes)
-    return Member(system=system, fold=fold_name, seed=seed, predicted=numbers, meta=meta)
+    return ScoredMember(system=system, fold=fold_name, seed=seed, predicted=numbers, meta=meta)

@@ -16,7 +16,7 @@ import numpy as np
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.scoring.emotion import METRICS, chance_rows, confusion_counts, numbers_of, scores_of_counts
-from sertoolkit.scoring.members import Member
+from sertoolkit.scoring.members import ScoredMember
 
 TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}
 
@@ -38,7 +38,7 @@ Counts = Mapping[str, Mapping[str, Mapping[int, np.ndarray]]]
 """system -> fold -> seed -> confusion counts (C, C)"""
 
 
-def count_members(members: Sequence[Member], resolved: ResolvedProtocol) -> Counts:
+def count_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> Counts:
     """Confusion counts of all members, the rows of chance first."""
     classes = resolved.protocol.classes
     truth = {
@@ -46,7 +46,9 @@ def count_members(members: Sequence[Member], resolved: ResolvedProtocol) -> Coun
         for name, fold in resolved.folds.items()
     }
     counts: dict[str, dict[str, dict[int, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
-    for system, folds in chance_rows(resolved.folds, classes).items():
+    scored = {member.fold for member in members}  # chance on the same folds, also of a part of the grid
+    folds_scored = {name: fold for name, fold in resolved.folds.items() if name in scored}
+    for system, folds in chance_rows(folds_scored, classes).items():
         for name, runs in folds.items():
             for seed, predicted in enumerate(runs, start=1):
                 counts[system][name][seed] = confusion_counts(truth[name], predicted, len(classes))
@@ -56,7 +58,7 @@ def count_members(members: Sequence[Member], resolved: ResolvedProtocol) -> Coun
     return {system: {name: dict(seeds) for name, seeds in folds.items()} for system, folds in counts.items()}
 
 
-def score_members(members: Sequence[Member], resolved: ResolvedProtocol) -> dict[str, Any]:
+def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> dict[str, Any]:
     """All scores of an experiment.
 
     Args:

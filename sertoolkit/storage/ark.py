@@ -5,12 +5,13 @@ A store is a directory:
     feats.ark        records of Kaldi: key, blank, NUL, "B", and FM (matrix), FV (vector), CM2 (16-bit matrix)
     feats.scp        "<utt_id> feats.ark:<offset>", sorted; the path is relative to the directory
     utt2num_frames   "<utt_id> <rows>" (1 for vectors)
-    meta.yaml        what made it (given by the writer), and count, dim, ndim, bytes, compressed
+    meta.yaml        what made it (given by the writer), and count, dim, ndim, bytes, compressed, sha256
 
 All records have the same dim, so meta.yaml and utt2num_frames give the size of each record: they must tile
 the ark without hole or overlap, and each record must begin with exactly the bytes that its key and shape ask
 for. So a cut, moved, mixed or foreign ark is refused, and no record is ever interpreted (no pickle, no pipe).
-Not checked: values changed inside a record.
+Values changed inside a record are found by the checksum, which
+:meth:`ArkReader.verify` compares: once where training or encoding begins, not at each opening.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from kaldiio.matio import read_kaldi
 
 from sertoolkit.config import dump_yaml, load_yaml, parse_yaml
 from sertoolkit.errors import ArkError, SertoolkitError, report_faults
-from sertoolkit.storage.atomic import atomic_dir
+from sertoolkit.storage.atomic import atomic_dir, hash_file
 
 _TWO_BYTES = 3  # kaldiio's kTwoByteAuto: 16 bits over the range of the matrix
 _MAX_BYTES = 0x7FFFF000  # most that one read of Linux returns
-_OWN_META = ("count", "dim", "ndim", "bytes", "compressed")
+_OWN_META = ("count", "dim", "ndim", "bytes", "compressed", "sha256")
 
 
 class ArkWriter:
@@ -141,6 +142,7 @@ class ArkWriter:
         if not self._offsets:
             raise ArkError(f"{self.directory}: no utterance was written; an empty store is never made")
         ndim, dim = self._shape or (0, 0)
+        self._ark.flush()
         size = self._ark.tell()
         own = {
             "count": len(self._offsets),
@@ -148,6 +150,7 @@ class ArkWriter:
             "ndim": ndim,
             "bytes": size,
             "compressed": self._compress,
+            "sha256": hash_file(self._temporary / "feats.ark"),
         }
         keys = sorted(self._offsets)
         lists = {
@@ -206,6 +209,21 @@ class ArkReader(Mapping[str, np.ndarray]):
         record = b"\0BCM2 " + bounds + sizes + array.tobytes()
         return np.asarray(read_kaldi(io.BytesIO(record)), dtype=np.float32)
 
+    def verify(self) -> ArkReader:
+        """Read the whole ark once and compare its checksum.
+
+        Returns:
+            the reader itself
+
+        Raises:
+            ArkError: if a value was changed since it was written
+
+        """
+        path = self.directory / "feats.ark"
+        if hash_file(path) != self.meta["sha256"]:
+            raise ArkError(f"{path}: damaged: its checksum does not hold; make this store again")
+        return self
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._offsets)
 
@@ -253,7 +271,7 @@ class ArkReader(Mapping[str, np.ndarray]):
             meta = load_yaml(path)
         except (SertoolkitError, OSError) as error:
             raise ArkError(f"{path}: cannot be read: {error}") from error
-        types = {"count": int, "dim": int, "ndim": int, "bytes": int, "compressed": bool}
+        types = {"count": int, "dim": int, "ndim": int, "bytes": int, "compressed": bool, "sha256": str}
         faults = [
             f"{name}: found {meta.get(name)!r}, expected {kind.__name__}"
             for name, kind in types.items()

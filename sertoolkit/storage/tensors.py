@@ -65,7 +65,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     if not isinstance(header, dict) or not {"meta", "sha256"} <= set(header):
         raise CheckpointError(f"{path}: not written by sertoolkit (its header lacks the checksum)")
     if tensors_hash(tensors, header["meta"]) != header["sha256"]:
-        raise CheckpointError(f"{path}: damaged: its checksum does not hold; restore it, or remove it and make it again")
+        raise CheckpointError(
+            f"{path}: damaged: its checksum does not hold; restore it, or remove it and make it again"
+        )
     return tensors, json.loads(header["meta"])
 
 

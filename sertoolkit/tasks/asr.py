@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -153,17 +154,8 @@ class AsrTask(Task):
         self.batch_size = batch_size
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
-        self.fingerprint = hash_of(
-            [
-                settings,
-                tokens.to_state(),
-                train.feats.meta,
-                train.utt_ids,
-                train.texts,
-                valid.utt_ids,
-                valid.texts,
-            ]
-        )
+        data = [[part.feats.meta, part.utt_ids, part.texts] for part in (train, valid)]
+        self.fingerprint = hash_of([settings, tokens.to_state(), data])
 
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """CTC loss, summed over frames and averaged over utterances."""
@@ -220,7 +212,7 @@ def pad(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def plain_id(utt_id: str) -> str:
     """The utterance that a tempo copy was made from."""
-    return utt_id.partition("-tempo")[0]
+    return re.sub(r"-tempo[0-9.]+$", "", utt_id)
 
 
 def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from sertoolkit.corpus.protocol import Fold
-from sertoolkit.encoders.layers import layer_dir
+from sertoolkit.encoders.layers import DURATIONS, layer_dir
 from sertoolkit.errors import ConfigError, DataError, report_faults
-from sertoolkit.heads.base import Head
+from sertoolkit.heads.base import NEEDS, Head
 from sertoolkit.scoring.emotion import score_emotion
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.tasks.asr import pad
@@ -48,13 +48,27 @@ class HeadInputs:
             )
         if "side" in head.needs and side_dir is None:
             raise ConfigError(f"head {head.__name__} reads side features: give --side")
-        self.side = ArkReader(side_dir) if "side" in head.needs else None
-        self.layers = (
-            [ArkReader(layer_dir(layers_dir, layer, self.form)) for layer in layers] if self.form else []
-        )
+        self.side = ArkReader(side_dir, expect={"kind": "features"}) if "side" in head.needs else None
+        self.layers = self._open_layers(layers_dir, layers)
+        self._num_frames = self._durations(layers_dir)
         self.pooled: list[dict[str, torch.Tensor]] = []
         if self.form == "pooled":  # small, and read at every step
             self.pooled = [{u: torch.from_numpy(np.array(layer[u])) for u in layer} for layer in self.layers]
+
+    def _open_layers(self, root: Path | None, layers: Sequence[int]) -> list[ArkReader]:
+        if self.form is None or root is None:
+            return []
+        stores = [ArkReader(layer_dir(root, layer, self.form)) for layer in layers]
+        same = {name: stores[0].meta[name] for name in ("kind", "encoder_hash", "feats_hash")}
+        return [ArkReader(store.directory, expect=same) for store in stores]
+
+    def _durations(self, root: Path | None) -> dict[str, int]:
+        if self.form != "pooled" or root is None:
+            return (self.side if self.form is None else self.layers[0]).num_frames
+        path = root / DURATIONS
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; run `sertoolkit encode` again, which makes it")
+        return {utt_id: int(count) for utt_id, count in map(str.split, path.read_text().splitlines())}
 
     @property
     def stores(self) -> list[ArkReader]:
@@ -78,8 +92,7 @@ class HeadInputs:
 
     def num_frames(self, utt_id: str) -> int:
         """Duration of an utterance: batches are made by it."""
-        timed = self.side if self.side is not None else self.layers[0]
-        return timed.num_frames[utt_id]
+        return self._num_frames[utt_id]
 
     def check(self, utt_ids: Sequence[str]) -> None:
         """Raise if a store lacks an utterance.
@@ -116,9 +129,12 @@ def form_of(head: type[Head]) -> str | None:
     """The cheapest form of encoder layers that serves a head: ``pooled``, ``frames``, or None.
 
     Raises:
-        ConfigError: if the head asks for both
+        ConfigError: if the head asks for both, or for something unknown
 
     """
+    unknown = sorted(head.needs - NEEDS)
+    if unknown:
+        raise ConfigError(f"head {head.__name__} needs {unknown}; known are {sorted(NEEDS)}")
     forms = sorted(head.needs & {"pooled", "frames"})
     if len(forms) > 1:
         raise ConfigError(

@@ -72,11 +72,12 @@ class AsrConfig:
         clip_norm=400.0,
         schedule="epoch",
         anneal_factor=1 / 1.1,
+        stop_patience=2,
         bucket=True,
     )
     seed: int = 1
     plugins: list[str] = dataclasses.field(default_factory=list)
-    """Files of one's own plugins, relative to the working directory."""
+    """Files of one's own plugins, relative to this file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class SerConfig:
     systems: dict[str, System]
     training: Training = Training()
     plugins: list[str] = dataclasses.field(default_factory=list)
-    """Files of one's own plugins, relative to the working directory."""
+    """Files of one's own plugins, relative to this file."""
 
     def choose(self, names: list[str]) -> dict[str, System]:
         """The systems of these names, in the order of the configuration; all of them where ``names`` is empty.

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import multiprocessing
-import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +20,9 @@ from sertoolkit import registry
 from sertoolkit.config import dump_yaml, to_dict
 from sertoolkit.corpus.protocol import read_protocol
 from sertoolkit.errors import ConfigError, Stopped, TrainingError, suggest
+from sertoolkit.processes import end_with_parent
 from sertoolkit.storage import atomic
+from sertoolkit.storage.ark import ArkReader
 from sertoolkit.training.config import SerConfig
 from sertoolkit.training.members import Grid, Member, list_members
 from sertoolkit.training.signals import stop_requests
@@ -83,8 +82,11 @@ def train_grid(
             raise ConfigError(f"unknown fold {fold!r}{suggest(fold, known)} (known: {', '.join(known)})")
     members = list_members(names, list(folds or grid.protocol.folds), sorted(set(seeds)))
     todo = [member for member in members if not grid.is_done(member)]
-    for name in names:  # a wrong setting shows before the first training, not after hours
+    for name in names:  # a wrong setting or damaged store shows before the first training, not after hours
         grid.build_head(name)
+    if todo:
+        for directory in {store.directory for name in names for store in grid.inputs(name).stores}:
+            ArkReader(directory).verify()
     logger.info("%d members, %d done already, %d to train", len(members), len(members) - len(todo), len(todo))
     if not todo:
         return 0
@@ -125,7 +127,7 @@ def _in_pool(
         num_jobs,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(config, paths, stopping, os.getpid()),
+        initargs=(config, paths, stopping, registry.plugin_files()),
     )
     with pool:
         pending: set[Future] = {pool.submit(_train, member) for member in todo}
@@ -150,22 +152,16 @@ _grid: Grid
 _stopping: Event
 
 
-def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, parent: int) -> None:
+def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, plugins: Sequence[Path]) -> None:
     """Open the grid in a worker; it stops when asked to by the event, and ends when its parent is gone."""
     global _grid, _stopping
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
-    for plugin in config.plugins:
+    for plugin in plugins:
         registry.load_plugin(plugin)
     _grid, _stopping = paths.open(config), stopping
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _train(member: Member) -> tuple[Member, dict]:

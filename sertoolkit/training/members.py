@@ -20,20 +20,22 @@ import torch
 
 from sertoolkit import registry
 from sertoolkit.config import from_dict, hash_of, load_yaml, to_dict
-from sertoolkit.corpus.protocol import Fold, ResolvedProtocol
+from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import CheckpointError
 from sertoolkit.scoring.predictions import write_predictions
 from sertoolkit.storage import atomic
 from sertoolkit.storage.tensors import save_tensors
 from sertoolkit.tasks.ser import HeadInputs, SerTask
 from sertoolkit.training.batches import step_seed
-from sertoolkit.training.config import SerConfig, System
+from sertoolkit.training.checkpoint import remove_checkpoints
+from sertoolkit.training.config import SerConfig
 from sertoolkit.training.loop import Trainer
 
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.safetensors"
 MEMBER_FILE = "member.yaml"
+PREDICTIONS = {"valid": "predictions.valid.tsv", "test": "predictions.test.tsv"}
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -77,28 +79,23 @@ class Grid:
         self._inputs: dict[str, HeadInputs] = {}
         self._protocol_hash = self.protocol.hash
 
-    def system(self, name: str) -> System:
-        """Settings of a system."""
-        return self.config.systems[name]
-
     def inputs(self, name: str) -> HeadInputs:
         """Stores of a system, opened once."""
         if name not in self._inputs:
-            system = self.system(name)
+            system = self.config.systems[name]
             head = registry.get("head", system.head)
             inputs = HeadInputs(head, system.layers, side_dir=self.side_dir, layers_dir=self.layers_dir)
             inputs.check(sorted({u for fold in self.protocol.folds.values() for u in fold.truth}))
             self._inputs[name] = inputs
         return self._inputs[name]
 
-    def fold(self, name: str) -> Fold:
-        """Utterances of a fold."""
-        return self.protocol.folds[name]
-
     def hashes(self, member: Member) -> dict[str, str | None]:
         """What a member's result depends on."""
         inputs = self.inputs(member.system)
-        settings = {"system": to_dict(self.system(member.system)), "training": to_dict(self.config.training)}
+        settings = {
+            "system": to_dict(self.config.systems[member.system]),
+            "training": to_dict(self.config.training),
+        }
         return {
             "protocol": self._protocol_hash,
             "encoder": inputs.encoder_hash,
@@ -108,7 +105,7 @@ class Grid:
 
     def build_head(self, name: str) -> torch.nn.Module:
         """An untrained head, its weights drawn from torch's generator."""
-        system, inputs = self.system(name), self.inputs(name)
+        system, inputs = self.config.systems[name], self.inputs(name)
         head = registry.get("head", system.head)
         return head(
             from_dict(head.Config, system.head_conf, f"head_conf of {name}"),
@@ -125,10 +122,13 @@ class Grid:
 
         """
         path = member.folder(self.exp) / MEMBER_FILE
-        if not path.exists():
+        if not all(
+            (path.parent / name).exists() for name in (MEMBER_FILE, MODEL_FILE, *PREDICTIONS.values())
+        ):
             return False
         found, expected = load_yaml(path)["hashes"], self.hashes(member)
         changed = [name for name in expected if found.get(name) != expected[name]]
+        remove_checkpoints(path.parent)  # a kill just before the end leaves them
         if changed:
             raise CheckpointError(
                 f"{path}: made with another {', '.join(changed)}; remove {self.exp} or train into another folder"
@@ -147,7 +147,7 @@ class Grid:
 
         """
         folder, hashes, training = member.folder(self.exp), self.hashes(member), self.config.training
-        classes, fold = self.protocol.protocol.classes, self.fold(member.fold)
+        classes, fold = self.protocol.protocol.classes, self.protocol.folds[member.fold]
         torch.manual_seed(step_seed(member.seed, 0, 0))
         task = SerTask(
             self.build_head(member.system),
@@ -162,8 +162,9 @@ class Grid:
         for name in ("valid", "test"):
             utt_ids = getattr(fold, name)
             truth = [fold.truth[utt_id] for utt_id in utt_ids]
-            path = folder / f"predictions.{name}.tsv"
-            write_predictions(path, utt_ids, truth, task.posteriors(utt_ids).numpy(), classes)
+            write_predictions(
+                folder / PREDICTIONS[name], utt_ids, truth, task.posteriors(utt_ids).numpy(), classes
+            )
         save_tensors(folder / MODEL_FILE, task.model.state_dict(), self._description(member, hashes))
         summary = {
             **dataclasses.asdict(member),
@@ -184,7 +185,7 @@ class Grid:
         side = inputs.side.meta if inputs.side is not None else None
         return {
             "member": dataclasses.asdict(member),
-            "system": to_dict(self.system(member.system)),
+            "system": to_dict(self.config.systems[member.system]),
             "classes": list(self.protocol.protocol.classes),
             "layer_dims": inputs.layer_dims,
             "side_dim": inputs.side_dim,

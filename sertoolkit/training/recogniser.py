@@ -63,9 +63,9 @@ def train_recogniser(
 
     """
     tokens = load_tokens(tokens_dir)
-    train_store = ArkReader(train_feats)
+    train_store = ArkReader(train_feats).verify()
     frontend = {key: train_store.meta[key] for key in ("frontend", "frontend_conf")}
-    valid_store = ArkReader(valid_feats, expect=frontend)
+    valid_store = ArkReader(valid_feats, expect=frontend).verify()
     torch.manual_seed(step_seed(config.seed, 0, 0))
     recogniser = Recogniser.build(
         encoder=config.encoder, encoder_conf=config.encoder_conf, tokens=tokens, **frontend
@@ -85,6 +85,7 @@ def train_recogniser(
     model_path = out / MODEL_FILE
     if _has_ended(model_path, task.fingerprint):
         logger.info("%s: this training has ended already", model_path)
+        remove_checkpoints(out)  # a kill just before the end leaves them
         remove_checkpoints(out)  # it may have been killed between its last two steps
         return model_path
     out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -110,9 +111,21 @@ def test_lists_and_meta_can_be_read_by_a_person(tmp_path: Path) -> None:
 
     assert (directory / "feats.scp").read_text() == "a-1 feats.ark:47\nb-2 feats.ark:4\n"
     assert (directory / "utt2num_frames").read_text() == "a-1 1\nb-2 3\n"
+    digest = hashlib.sha256((directory / "feats.ark").read_bytes()).hexdigest()
     assert (directory / "meta.yaml").read_text() == (
-        "kind: features\ncount: 2\ndim: 2\nndim: 2\nbytes: 70\ncompressed: false\n"
+        f"kind: features\ncount: 2\ndim: 2\nndim: 2\nbytes: 70\ncompressed: false\nsha256: {digest}\n"
     )
+
+
+def test_a_flipped_bit_inside_a_record_is_found_by_verify(tmp_path: Path) -> None:
+    path = store(tmp_path / "ark", MATRICES) / "feats.ark"
+    assert ArkReader(tmp_path / "ark").verify()["a-1"].shape == (1, 2)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    reader = ArkReader(tmp_path / "ark")
+    with pytest.raises(ArkError, match="feats.ark: damaged"):
+        reader.verify()
 
 
 @pytest.mark.parametrize("utt_id", ["", " ", "a b", "a\n", "a\tb", "a\u00a0b", "a\0", "\ud800"])

@@ -8,7 +8,7 @@ import torch
 
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.encoders.ds2 import DS2
-from sertoolkit.errors import CheckpointError, DataError, Stopped
+from sertoolkit.errors import CheckpointError, ConfigError, DataError, Stopped
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.tasks.asr import Transcribed, pad, plain_id
@@ -182,6 +182,13 @@ def test_a_finished_training_is_not_run_again_and_other_settings_are_refused(cor
     assert trained.stat().st_mtime_ns == before
     with pytest.raises(CheckpointError, match="other data or settings"):
         train(corpus, trained.parent, settings(learning_rate=0.02))
+
+
+def test_an_encoder_refuses_features_that_it_does_not_read():
+    with pytest.raises(ConfigError, match="reads 'power_spectrogram', the features are 'mfcc_pitch'"):
+        Recogniser.build(
+            encoder="ds2", encoder_conf=SMALL, frontend="mfcc_pitch", frontend_conf={}, tokens=TOKENS
+        )
 
 
 def test_features_of_another_frontend_are_refused(corpus, tmp_path):

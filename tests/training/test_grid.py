@@ -21,6 +21,7 @@ from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.corpus.protocol import load_protocol, read_protocol, resolve, write_protocol
 from sertoolkit.encoders.layers import layer_dir, store_layers
 from sertoolkit.errors import ArkError, CheckpointError, ConfigError, DataError, PluginError, Stopped
+from sertoolkit.heads.mean_pool import MeanPool
 from sertoolkit.inference.emotion import EmotionModel, best_member
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.networks import masked_mean
@@ -28,6 +29,7 @@ from sertoolkit.scoring.predictions import read_predictions
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import load_tensors
 from sertoolkit.tasks.asr import pad
+from sertoolkit.tasks.ser import HeadInputs, form_of
 from sertoolkit.text.tokens import make_tokens
 from sertoolkit.training import grid
 from sertoolkit.training.config import SerConfig, System, Training
@@ -239,7 +241,9 @@ def test_test_utterances_do_not_touch_training(corpus, whole, tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_the_encoder_runs_once_and_frozen_is_frozen_to_the_byte(corpus, whole, tmp_path, monkeypatch):
+def test_encoding_runs_each_utterance_once_and_changes_no_byte_of_the_encoder(
+    corpus, whole, tmp_path, monkeypatch
+):
     before = (corpus / "asr.safetensors").read_bytes()
     recogniser = Recogniser.load(corpus / "asr.safetensors")
     state = {name: tensor.clone() for name, tensor in recogniser.encoder.state_dict().items()}
@@ -307,6 +311,56 @@ def test_a_damaged_member_is_named(corpus, whole, tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(CheckpointError, match="mp-1/fold-02/seed-1/model.safetensors: damaged"):
         EmotionModel.from_member(path.parent, corpus / "asr.safetensors")
+
+
+def test_a_member_that_lost_its_predictions_is_trained_again(corpus, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "exp")
+    (tmp_path / "exp/mp-1/fold-02/seed-1/predictions.test.tsv").unlink()
+    assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 1
+    assert contents(tmp_path / "exp") == contents(whole)
+
+
+def test_damaged_layers_are_named_when_training_starts(corpus, tmp_path):
+    shutil.copytree(corpus / "layers", tmp_path / "layers")
+    path = layer_dir(tmp_path / "layers", 1, "pooled") / "feats.ark"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    damaged = GridPaths(corpus / "protocol", None, tmp_path / "layers", tmp_path / "exp")
+    with pytest.raises(ArkError, match="layer-1/pooled/feats.ark: damaged"):
+        train_grid(CONFIG, damaged, systems=["mp-1"])
+
+
+def test_layers_of_two_encoders_are_never_mixed(corpus, tmp_path):
+    shutil.copytree(corpus / "layers", tmp_path / "layers")
+    recogniser = Recogniser.load(corpus / "asr.safetensors")
+    with torch.no_grad():
+        next(recogniser.encoder.parameters()).mul_(2)
+    store_layers(recogniser, corpus / "feats", tmp_path / "layers", [(1, "pooled")])
+    config = dataclasses.replace(CONFIG, systems={"mp-12": System(head="mean_pool", layers=[1, 2])})
+    mixed = GridPaths(corpus / "protocol", None, tmp_path / "layers", tmp_path / "exp")
+    with pytest.raises(ArkError, match="encoder_hash"):
+        train_grid(config, mixed)
+
+
+def test_the_first_epoch_of_pooled_systems_runs_from_short_to_long_too(corpus):
+    inputs = HeadInputs(MeanPool, [1], side_dir=None, layers_dir=corpus / "layers")
+    feats = ArkReader(corpus / "feats")
+    assert {u: inputs.num_frames(u) for u in feats} == dict(feats.num_frames)
+    (corpus / "layers/utt2num_frames").rename(corpus / "moved")
+    try:
+        with pytest.raises(DataError, match="run `sertoolkit encode` again"):
+            HeadInputs(MeanPool, [1], side_dir=None, layers_dir=corpus / "layers")
+    finally:
+        (corpus / "moved").rename(corpus / "layers/utt2num_frames")
+
+
+def test_a_head_with_an_unknown_need_is_refused():
+    class Odd(MeanPool):
+        needs = frozenset({"frame"})
+
+    with pytest.raises(ConfigError, match="frame"):
+        form_of(Odd)
 
 
 @pytest.mark.parametrize("system", list(CONFIG.systems))
