@@ -86,7 +86,6 @@ def train_recogniser(
     if _has_ended(model_path, task.fingerprint):
         logger.info("%s: this training has ended already", model_path)
         remove_checkpoints(out)  # a kill just before the end leaves them
-        remove_checkpoints(out)  # it may have been killed between its last two steps
         return model_path
     out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / "config.yaml", dump_yaml(to_dict(config)))
