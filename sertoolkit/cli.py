@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sertoolkit.errors import ConfigError, SertoolkitError, suggest
 
@@ -98,18 +98,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )
-    return _run(command.run, parsed, name)
 
-
-def _run(run, parsed: argparse.Namespace, name: str) -> int:  # noqa: ANN001
-    try:
+    def run(parsed: argparse.Namespace) -> int | None:
         for path in parsed.plugin:
             from sertoolkit import registry
 
             registry.load_plugin(path)
+        return command.run(parsed)
+
+    return run_guarded(run, parsed, f"sertoolkit {name}")
+
+
+def run_guarded(
+    run: Callable[[argparse.Namespace], int | None], parsed: argparse.Namespace, name: str
+) -> int:
+    """Call ``run`` and turn its errors into one line and an exit code.
+
+    Args:
+        run: does the work
+        parsed: its options, ``debug`` among them
+        name: what the user typed, for messages
+
+    Returns:
+        exit code
+
+    """
+    try:
         return run(parsed) or 0
     except KeyboardInterrupt:
-        print(f"sertoolkit {name}: stopped", file=sys.stderr)
+        print(f"{name}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -117,9 +134,9 @@ def _run(run, parsed: argparse.Namespace, name: str) -> int:  # noqa: ANN001
     except (SertoolkitError, OSError) as error:
         if parsed.debug:
             raise
-        print(f"sertoolkit {name}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {error}", file=sys.stderr)
         if isinstance(error, ConfigError):
-            print(f"sertoolkit {name} --help shows what is known", file=sys.stderr)
+            print(f"{name} --help shows what is known", file=sys.stderr)
         return error.exit_code if isinstance(error, SertoolkitError) else 1
 
 

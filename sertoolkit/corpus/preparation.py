@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from sertoolkit.cli import Parser, _run
+from sertoolkit.cli import Parser, run_guarded
 from sertoolkit.errors import DataError, report_faults
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def run_script(doc: str, add_arguments: Callable[[argparse.ArgumentParser], None
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    return _run(run, parsed, parser.prog)
+    return run_guarded(run, parsed, parser.prog)
 
 
 def index_audio(folder: Path) -> dict[str, Path]:

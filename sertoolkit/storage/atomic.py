@@ -197,6 +197,9 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         pass
+    # Ended, but its parent has not taken note: where process 1 is no real init (containers), that may take for ever.
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return True
 
 
