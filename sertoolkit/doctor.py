@@ -186,6 +186,6 @@ def _package_of(program: str) -> str:
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     if free < FREE_SPACE:
-        remedy = f"free some: the small recipes need 5 GB, IEMOCAP about 60 GB ({folder})"
+        remedy = "free some: the small recipes need 5 GB, IEMOCAP about 60 GB"
         return Finding("note", "disk", f"{free / 1e9:.1f} GB free", remedy)
     return Finding("ok", "disk", f"{free / 1e9:.0f} GB free")

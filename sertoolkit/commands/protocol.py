@@ -39,23 +39,21 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _lines(resolved: ResolvedProtocol) -> list[str]:
+    from sertoolkit.corpus.protocol import in_words
+
     counts, protocol = resolved.counts, resolved.protocol
     kept, dropped = counts["kept"], counts["dropped"]
     lines = [
         f"protocol {protocol.name} version {protocol.version}, hash {resolved.hash}",
-        f"kept {sum(kept.values())} of {counts['total']} utterances: {_pairs(kept)}",
-        f"dropped {sum(dropped.values())} for their label: {_pairs(dropped) or 'none'}",
+        f"kept {sum(kept.values())} of {counts['total']} utterances: {in_words(kept)}",
+        f"dropped {sum(dropped.values())} for their label: {in_words(dropped) or 'none'}",
         f"{len(resolved.folds)} folds, each speaker tested once, validation: {protocol.folds.valid}",
     ]
     for name, fold in resolved.folds.items():
         speaker, valid = fold.speakers_of("test")[0], fold.speakers_of("valid")[0]
         overlap = counts["sentence_overlap"][name]
         lines.append(
-            f"  {name}: test {speaker} ({_pairs(counts['speakers'][speaker])}), valid {valid}, train"
+            f"  {name}: test {speaker} ({in_words(counts['speakers'][speaker])}), valid {valid}, train"
             f" {len(fold.train)} utterances; {overlap} of {len(fold.test)} test sentences are in training too"
         )
     return lines
-
-
-def _pairs(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in counts.items())

@@ -298,14 +298,15 @@ def read_protocol(directory: str | Path) -> ResolvedProtocol:
     return resolved
 
 
-def read_folds(directory: str | Path) -> dict[str, Fold]:
-    """Folds of a protocol folder, audited.
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts by name as a line of text.
 
-    Raises:
-        DataError: as :func:`read_protocol`
+    Examples:
+        >>> in_words({"anger": 3, "sadness": 2})
+        'anger 3, sadness 2'
 
     """
-    return read_protocol(directory).folds
+    return ", ".join(f"{name} {number}" for name, number in counts.items())
 
 
 def _next(order: Sequence[str]) -> dict[str, str]:

@@ -93,7 +93,7 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
         text = format_list(table)
         if old == text.encode():
             continue
-        if old is not None:
+        if old is not None and not (path / ".backup" / name).exists():  # the first one is the original
             write_bytes(path / ".backup" / name, old)
         write_text(path / name, text)
     return done

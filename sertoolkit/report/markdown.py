@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sertoolkit.config import dump_yaml, load_yaml
-from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
 from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.table import NOTES, table_rows
 from sertoolkit.version import environment
@@ -120,8 +120,8 @@ def _protocol(resolved: ResolvedProtocol) -> list[str]:
         "",
         f"`{protocol.name}` version {protocol.version}, hash `{resolved.hash}`. {protocol.description}",
         "",
-        f"Kept {sum(kept.values())} of {counts['total']} utterances: {_pairs(kept)}. Dropped for their label:"
-        f" {_pairs(dropped) or 'none'}.",
+        f"Kept {sum(kept.values())} of {counts['total']} utterances: {in_words(kept)}. Dropped for their label:"
+        f" {in_words(dropped) or 'none'}.",
         "No speaker is in two of train, validation and test of a fold; every utterance is tested once."
         f" The sentence of {overlap} of the {sum(tested.values())} test utterances occurs in training too.",
         "",
@@ -178,10 +178,6 @@ def _hashes(members: Iterable[ScoredMember], name: str) -> Iterable[Any]:
 
 def _codes(values: Sequence[str]) -> str:
     return ", ".join(f"`{value}`" for value in values) or "none"
-
-
-def _pairs(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in counts.items())
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -59,7 +59,7 @@ class Progress:
     best: float = math.inf
     best_epoch: int = 0
     waited: int = 0
-    """Epochs without improvement since the best one or the last annealing."""
+    """Epochs since the best one."""
     seconds: float = 0.0
     ended: bool = False
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)

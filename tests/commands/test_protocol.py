@@ -8,7 +8,7 @@ import pytest
 
 from sertoolkit.cli import main
 from sertoolkit.corpus.data_dir import DataDir
-from sertoolkit.corpus.protocol import read_folds
+from sertoolkit.corpus.protocol import read_protocol
 
 PROTOCOL = """
 name: two
@@ -44,7 +44,7 @@ def test_folds_are_written_and_counts_printed(
     assert "kept 6 of 9 utterances: glad 3, sad 3" in printed
     assert "dropped 3 for their label: fear 3" in printed
     assert "fold-01: test s0 (glad 1, sad 1), valid s1, train 2 utterances; 2 of 2 test sentences" in printed
-    assert list(read_folds(tmp_path / "out")) == ["fold-01", "fold-02", "fold-03"]
+    assert list(read_protocol(tmp_path / "out").folds) == ["fold-01", "fold-02", "fold-03"]
 
 
 def test_running_again_replaces_with_the_same_bytes(arguments: list[str], tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from sertoolkit.corpus.protocol import (
     audit,
     load_protocol,
     make_folds,
-    read_folds,
     read_protocol,
     resolve,
     sentence_overlap,
@@ -228,7 +227,7 @@ def test_stored_protocol_reads_back_equal(stored: tuple[Path, ResolvedProtocol])
 
     assert again.hash == resolved.hash
     assert again.counts == resolved.counts
-    assert read_folds(directory)["fold-02"].test == resolved.folds["fold-02"].test
+    assert read_protocol(directory).folds["fold-02"].test == resolved.folds["fold-02"].test
 
 
 def test_fold_file_is_a_table_that_a_person_can_read(stored: tuple[Path, ResolvedProtocol]) -> None:

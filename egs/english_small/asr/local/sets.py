@@ -83,13 +83,17 @@ def make_sets(local: dict[str, DataDir]) -> dict[str, DataDir]:
         train.append(local["espeak_train"])
         valid.append(local["espeak_valid"])
     known = local["librispeech"].utt2spk
+    libri = [f"libri_{u}" for u in _LIBRISPEECH]
+    absent = [u for u in libri if u not in known]
+    if absent:
+        logging.warning(
+            "test_librispeech: %d of %d utterances are absent: %s", len(absent), len(libri), " ".join(absent)
+        )
     sets = {
         "train": merge(train),
         "valid": merge(valid),
         "test_arctic": _arctic(arctic, 401, 500),
-        "test_librispeech": local["librispeech"].subset(
-            f"libri_{u}" for u in _LIBRISPEECH if f"libri_{u}" in known
-        ),
+        "test_librispeech": local["librispeech"].subset(u for u in libri if u in known),
         "test_vctk": test_vctk,
         "test_fsdd": _pick(fsdd, rf"fsdd_theo-\d_{_FSDD_INDEX}"),
     }
