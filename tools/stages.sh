@@ -133,6 +133,9 @@ show_status() {
   done
 }
 
+# A process that ended but was not waited for still has its pid, in containers without an init for ever.
+is_alive() { kill -0 "$1" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
 # Only one run at a time writes to an experiment folder. The kernel holds the lock as long as a process of that run lives.
 take_lock() {
   local holder patience
@@ -145,7 +148,7 @@ take_lock() {
     fi
     holder=$(head -n 1 "$1/.lock")
     # A run that was killed: its last child is just saving and ending.
-    if [ -z "$holder" ] || kill -0 "$holder" 2>/dev/null || [ "$patience" = 0 ]; then break; fi
+    if [ -z "$holder" ] || is_alive "$holder" || [ "$patience" = 0 ]; then break; fi
     sleep 0.5
   done
   fail 2 "$1 is in use by pid ${holder:-unknown}; wait for it, stop it, or choose another --expdir"

@@ -4,12 +4,14 @@ EXP/<system>/<fold>/seed-<n>/
     predictions.valid.tsv  predictions.test.tsv    scores come from these alone
     model.safetensors                              weights of the best epoch
     train.jsonl                                    one line an epoch
-    member.yaml                                    hashes and costs; written last, so it says that all is there
+    member.yaml                                    hashes, costs, checksums of weights and predictions; written last,
+                                                   so it says that all is there
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -92,10 +94,12 @@ class Grid:
     def hashes(self, member: Member) -> dict[str, str | None]:
         """What a member's result depends on."""
         inputs = self.inputs(member.system)
-        settings = {
-            "system": to_dict(self.config.systems[member.system]),
-            "training": to_dict(self.config.training),
-        }
+        system = self.config.systems[member.system]
+        settings = {"system": to_dict(system), "training": to_dict(self.config.training)}
+        if (
+            system.head not in registry.BUILT_IN["head"]
+        ):  # one's own: where its file changes, it is another head
+            settings["source"] = atomic.hash_file(inspect.getfile(registry.get("head", system.head)))
         return {
             "protocol": self._protocol_hash,
             "encoder": inputs.encoder_hash,
@@ -115,7 +119,7 @@ class Grid:
         )
 
     def is_done(self, member: Member) -> bool:
-        """Whether a member's results are there and were made with the present settings.
+        """Whether a member's results are there, undamaged, and were made with the present settings.
 
         Raises:
             CheckpointError: if they were made with others
@@ -126,14 +130,19 @@ class Grid:
             (path.parent / name).exists() for name in (MEMBER_FILE, MODEL_FILE, *PREDICTIONS.values())
         ):
             return False
-        found, expected = load_yaml(path)["hashes"], self.hashes(member)
+        summary = load_yaml(path)
+        found, expected = summary["hashes"], self.hashes(member)
         changed = [name for name in expected if found.get(name) != expected[name]]
         remove_checkpoints(path.parent)  # a kill just before the end leaves them
         if changed:
             raise CheckpointError(
                 f"{path}: made with another {', '.join(changed)}; remove {self.exp} or train into another folder"
             )
-        return True
+        files = {path.with_name(name): digest for name, digest in summary.get("files", {}).items()}
+        damaged = [str(file) for file, digest in files.items() if atomic.hash_file(file) != digest]
+        if damaged:
+            logger.warning("%s: damaged; this member is trained again", ", ".join(damaged))
+        return not damaged
 
     def train(self, member: Member, stop: Callable[[], int] = lambda: 0) -> dict[str, Any]:
         """Train one member and write its folder.
@@ -174,6 +183,7 @@ class Grid:
             "valid_loss": progress.best,
             "epochs": len(progress.history),
             "seconds": round(progress.seconds, 2),
+            "files": {name: atomic.hash_file(folder / name) for name in (MODEL_FILE, *PREDICTIONS.values())},
         }
         atomic.write_yaml(folder / MEMBER_FILE, summary)
         trainer.finish()

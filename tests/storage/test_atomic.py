@@ -129,6 +129,17 @@ def test_a_kill_between_the_steps_leaves_old_or_new(tmp_path: Path, point: str, 
     assert os.listdir(tmp_path) == ["a"]  # what the killed process left is gone
 
 
+def test_what_a_killed_process_left_goes_also_where_nobody_waited_for_it(tmp_path: Path) -> None:
+    code = f"from sertoolkit.storage import atomic; atomic.write_text({str(tmp_path / 'a')!r}, 'new')"
+    environment = os.environ | {"SERTOOLKIT_FAULT": "atomic:before_fsync"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie, with its pid
+    assert len(os.listdir(tmp_path)) == 1
+    atomic.write_text(tmp_path / "a", "newer")
+    assert os.listdir(tmp_path) == ["a"]
+    process.wait()
+
+
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     with atomic.open_atomic(tmp_path / "a") as file:
         file.write("first")

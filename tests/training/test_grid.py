@@ -313,6 +313,16 @@ def test_a_damaged_member_is_named(corpus, whole, tmp_path):
         EmotionModel.from_member(path.parent, corpus / "asr.safetensors")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.test.tsv", "predictions.valid.tsv"])
+def test_a_damaged_member_is_named_and_trained_again(corpus, whole, tmp_path, caplog, name):
+    shutil.copytree(whole, tmp_path / "exp")
+    path = tmp_path / "exp/mp-1/fold-02/seed-1" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 1
+    assert f"{path}: damaged" in caplog.text
+    assert contents(tmp_path / "exp") == contents(whole)
+
+
 def test_a_member_that_lost_its_predictions_is_trained_again(corpus, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "exp")
     (tmp_path / "exp/mp-1/fold-02/seed-1/predictions.test.tsv").unlink()

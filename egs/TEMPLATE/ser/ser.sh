@@ -48,6 +48,8 @@ ser_exp=$expdir/ser${ser_tag:+_$ser_tag}
 if [ -n "$ser_tag" ]; then results=$ser_exp/RESULTS.md; fi
 encoder=$asr_exp # its file
 case $encoder in "" | *.safetensors) ;; *) encoder+=/model.safetensors ;; esac
+with_recogniser=true # systems on side features alone do without; preflight refuses others
+if [ -z "$asr_exp" ] || { [ -z "$asr_recipe" ] && [ ! -e "$encoder" ]; }; then with_recogniser=false; fi
 frozen=$asr_exp # what is encoded with
 if [ "$random_encoder" = true ]; then frozen=$ser_exp/random_encoder.safetensors; fi
 data=$datadir/$data_set
@@ -82,19 +84,19 @@ add_stage 2 features "compute features" "$dumpdir"
 stage_options extract_args
 stage_inputs "$data"
 stage_outputs "$side"
-if [ -n "$asr_exp" ]; then stage_outputs "$asr_feats"; fi
+if [ "$with_recogniser" = true ]; then stage_outputs "$asr_feats"; fi
 add_stage 3 encode "run the frozen recogniser once over the corpus" "$ser_exp"
 stage_options systems ser_args random_encoder
 stage_inputs "$ser_config"
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi # its heads say what they need
-if [ -n "$asr_exp" ]; then
+if [ "$with_recogniser" = true ]; then
   stage_inputs "$encoder" "$asr_feats"
   stage_outputs "$layers"
 fi
 add_stage 4 train "train ${#system_names[@]} systems over the folds" "$ser_exp"
 stage_options systems folds seeds ser_args
 stage_inputs "$ser_config" "$protocol_dir" "$side"
-if [ -n "$asr_exp" ]; then stage_inputs "$layers"; fi
+if [ "$with_recogniser" = true ]; then stage_inputs "$layers"; fi
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "${system_names[@]/#/$ser_exp/}"
 add_stage 5 score "print the table" "$ser_exp"
@@ -167,13 +169,13 @@ stage_data() {
 stage_protocol() { run sertoolkit protocol --protocol "$protocol" --data_dir "$data" --out "$protocol_dir"; }
 stage_features() {
   run sertoolkit extract --data_dir "$data" --frontend "$side_frontend" --out "$side" --nj "$nj" "${extract_words[@]}"
-  if [ -n "$asr_exp" ] && [ "$asr_feats" != "$side" ]; then
+  if [ "$with_recogniser" = true ] && [ "$asr_feats" != "$side" ]; then
     run sertoolkit extract --data_dir "$data" --frontend "$asr_frontend" --out "$asr_feats" --nj "$nj" "${extract_words[@]}"
   fi
 }
 stage_encode() {
-  if [ -z "$asr_exp" ]; then
-    log "no --asr_exp: no chosen system needs a recogniser"
+  if [ "$with_recogniser" = false ]; then
+    log "no recogniser, and no chosen system needs one"
     return
   fi
   run mkdir -p "$layers" # also where no chosen system needs one
@@ -183,7 +185,7 @@ stage_encode() {
 }
 stage_train() {
   local encoded=()
-  if [ -n "$asr_exp" ]; then encoded=(--layers "$layers"); fi
+  if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers"); fi
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
     --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj"
 }
@@ -195,7 +197,7 @@ stage_report() {
 }
 stage_pack() {
   local recogniser=()
-  if [ -n "$asr_exp" ]; then recogniser=(--asr_exp "$frozen"); fi
+  if [ "$with_recogniser" = true ]; then recogniser=(--asr_exp "$frozen"); fi
   if [ -n "$plugin" ]; then recogniser+=(--plugin "$plugin"); fi
   run sertoolkit pack --ser_exp "$ser_exp" --system "$pack_system" "${recogniser[@]}" --out "$ser_exp/ser.safetensors"
 }
