@@ -15,7 +15,7 @@ option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features"
 option expdir:path "$RECIPE_DIR/exp" "experiments"
 option asr_tag:tag "" "name of this experiment: it goes to EXPDIR/asr_TAG; without it, to EXPDIR/asr"
-option nj:count 2 "processes or threads that work side by side"
+option nj:count 2 "processes or threads that work side by side; the recogniser is the same to the bit for the same number"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
 option ngpu:int 0 "1: train on a GPU"
 
@@ -56,6 +56,7 @@ if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # 
 stage_outputs "${sets[@]/#/$datadir/}"
 add_stage 1 features "compute features" "$dumpdir"
 stage_options frontend tempo extract_args
+if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # audio may change where no list does
 stage_inputs "${sets[@]/#/$datadir/}"
 stage_outputs "${sets[@]/#/$feats/}"
 add_stage 2 tokens "make the token list from training transcripts" "$asr_exp"

@@ -83,6 +83,7 @@ stage_outputs "$protocol_dir"
 add_stage 2 features "compute features" "$dumpdir"
 stage_options extract_args
 stage_inputs "$data"
+if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # audio may change where no list does
 stage_outputs "$side"
 if [ "$with_recogniser" = true ]; then stage_outputs "$asr_feats"; fi
 add_stage 3 encode "run the frozen recogniser once over the corpus" "$ser_exp"
@@ -148,6 +149,7 @@ preflight() {
 }
 before_stages() {
   if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
+  if [[ $asr_exp != "$asr_recipe"/* ]]; then return; fi # the user's own recogniser
   log "recogniser: $asr_recipe/run.sh"
   if [ "$dry_run" = true ]; then return; fi
   supervise "$asr_recipe/run.sh" --nj "$nj"

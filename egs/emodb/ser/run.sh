@@ -6,11 +6,11 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/path.sh"
 # shellcheck source=egs/emodb/ser/cmd.sh
 . "$RECIPE_DIR/cmd.sh"
-SERTOOLKIT_COMMAND="egs/$RECIPE/run.sh${*:+ $*}"
+SERTOOLKIT_COMMAND="egs/$RECIPE/run.sh${*:+$(printf ' %q' "$@")}"
 export SERTOOLKIT_COMMAND
 
 exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
-  --setup --train_cmd="$train_cmd" \
+  --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
   --asr_exp "$MAIN_ROOT/egs/english_small/asr/exp/asr" \
   --protocol "$MAIN_ROOT/conf/protocols/emodb4.yaml" \
   --systems "baseline-96 mp-1 mp-2 mp-3 rnn-2 progressive-2" \

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/path.sh"
 # shellcheck source=egs/mini/ser/cmd.sh
 . "$RECIPE_DIR/cmd.sh"
-SERTOOLKIT_COMMAND="egs/$RECIPE/run.sh${*:+ $*}"
+SERTOOLKIT_COMMAND="egs/$RECIPE/run.sh${*:+$(printf ' %q' "$@")}"
 export SERTOOLKIT_COMMAND
 
 exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
