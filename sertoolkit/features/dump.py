@@ -221,7 +221,9 @@ def _check_headers(
         f"audio does not fit {frontend.name} ({frontend.sampling_rate} Hz, one channel); files by rate: "
         f"{dict(sorted(rates.items()))}"
     )
-    report_faults(title, wrong, DataError)
+    if wrong and not options.drop_bad:  # all at once
+        wrong += [message for _, message in faults.values()]
+    report_faults(title, wrong, DataError, limit=1000)
     _judge(faults, options, summary)
     return [item for item in items if item.utt_id not in faults]
 

@@ -172,11 +172,12 @@ NAN = np.array([0.1, np.nan] * 200, np.float32)
 
 
 def test_bad_headers_are_all_named_and_nothing_is_stored(tmp_path: Path, level) -> None:
-    data_dir = make_data(tmp_path, empty=b"", good=GOOD, html=b"<html>" * 50, short=GOOD[:100])
+    bad = {"empty": b"", "html": b"<html>" * 50, "short": GOOD[:100], "stereo": np.stack([GOOD, GOOD], 1)}
+    data_dir = make_data(tmp_path, good=GOOD, **bad)
     with pytest.raises(DataError) as caught:
         extract(data_dir, level, tmp_path / "out")
 
-    for part in ("3 faults", "s-empty", "s-html", "s-short", "0.006 s, expected at least 0.01 s"):
+    for part in ("4 faults", "s-empty", "s-html", "s-short", "s-stereo", "0.006 s, expected at least 0.01 s"):
         assert part in str(caught.value)
     assert not (tmp_path / "out").exists()
 
