@@ -131,6 +131,19 @@ def test_the_hash_depends_on_content_not_on_the_order_of_keys():
     assert hash_of({"a": 1}) != hash_of({"a": "1"})
 
 
+def test_a_system_may_train_otherwise_than_the_rest():
+    slow = System(head="mean_pool", layers=[1], training={"learning_rate": 0.5})
+    wrong = System(head="mean_pool", layers=[1], training={"learning_rat": 0.5})
+    common = Training(batch_size=7)
+    config = SerConfig(
+        systems={"own": slow, "rest": System(head="baseline"), "wrong": wrong}, training=common
+    )
+    assert config.training_of("own") == Training(batch_size=7, learning_rate=0.5)
+    assert config.training_of("rest") == common
+    with pytest.raises(ConfigError, match="training of wrong: unknown key 'learning_rat'; did you mean"):
+        config.training_of("wrong")
+
+
 def test_an_unknown_system_is_refused_with_the_nearest_name():
     config = SerConfig(systems={"mp-1": System(head="mean_pool", layers=[1])})
     with pytest.raises(ConfigError, match="did you mean 'mp-1'"):

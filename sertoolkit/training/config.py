@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from sertoolkit.config import from_dict
 from sertoolkit.errors import ConfigError, suggest
 
 
@@ -88,6 +89,8 @@ class System:
     layers: list[int] = dataclasses.field(default_factory=list)
     """Encoder layers, numbered from 1 as in the paper."""
     head_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Where this system's training differs from that of the others, e.g. ``{learning_rate: 1e-2}``."""
 
     def __post_init__(self) -> None:
         if any(layer < 1 for layer in self.layers):
@@ -102,6 +105,16 @@ class SerConfig:
     training: Training = Training()
     plugins: list[str] = dataclasses.field(default_factory=list)
     """Files of one's own plugins, relative to this file."""
+
+    def training_of(self, name: str) -> Training:
+        """The training of one system.
+
+        Raises:
+            ConfigError: if one of its own settings is unknown or wrong
+
+        """
+        own = self.systems[name].training
+        return from_dict(Training, dataclasses.asdict(self.training) | own, f"training of {name}")
 
     def choose(self, names: list[str]) -> dict[str, System]:
         """The systems of these names, in the order of the configuration; all of them where ``names`` is empty.

@@ -95,7 +95,10 @@ class Grid:
         """What a member's result depends on."""
         inputs = self.inputs(member.system)
         system = self.config.systems[member.system]
-        settings = {"system": to_dict(system), "training": to_dict(self.config.training)}
+        settings = {
+            "system": {key: value for key, value in to_dict(system).items() if key != "training"},
+            "training": to_dict(self.config.training_of(member.system)),
+        }
         if (
             system.head not in registry.BUILT_IN["head"]
         ):  # one's own: where its file changes, it is another head
@@ -155,7 +158,11 @@ class Grid:
             what ``member.yaml`` holds
 
         """
-        folder, hashes, training = member.folder(self.exp), self.hashes(member), self.config.training
+        folder, hashes, training = (
+            member.folder(self.exp),
+            self.hashes(member),
+            self.config.training_of(member.system),
+        )
         classes, fold = self.protocol.protocol.classes, self.protocol.folds[member.fold]
         torch.manual_seed(step_seed(member.seed, 0, 0))
         task = SerTask(

@@ -165,6 +165,15 @@ def test_results_of_other_settings_are_refused_by_name(corpus, whole):
         train_grid(config, paths(corpus, whole), folds=["fold-02"], seeds=[1])
 
 
+def test_a_system_with_settings_of_its_own_trains_by_them(corpus, whole, tmp_path):
+    own = dataclasses.replace(CONFIG.systems["mp-1"], training={"max_epochs": 2})
+    config = dataclasses.replace(CONFIG, systems=CONFIG.systems | {"mp-1": own})
+    train_grid(config, paths(corpus, tmp_path), systems=["mp-1", "baseline-96"], folds=["fold-02"])
+    assert load_yaml(tmp_path / "mp-1/fold-02/seed-1/member.yaml")["epochs"] == 2
+    name = "baseline-96/fold-02/seed-1/model.safetensors"
+    assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
