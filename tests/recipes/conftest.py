@@ -90,7 +90,7 @@ class MiniLine:
             )
         else:
             options |= {
-                "asr_recipe": self.folder / "asr_recipe",
+                "asr_recipe": self.folder / "asr",
                 "asr_exp": self.folder / "asr" / "exp" / "asr",
             }
             options |= {"results": work / "RESULTS.md", "local_data_opts": "--utterances 60"}
@@ -185,7 +185,7 @@ def new_line(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MiniLine
             (toolkit / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
             (toolkit / name).chmod(0o755)
         line = MiniLine(folder, toolkit)
-        script = folder / "asr_recipe" / "run.sh"
+        script = folder / "asr" / "run.sh"
         script.parent.mkdir()
         # By "$0", so that a copy's recipe works in the copy.
         run, *options = (f"'{word}'".replace(f"'{folder}", '"$folder"\'') for word in line.command("asr"))

@@ -81,6 +81,11 @@ def test_a_recogniser_is_asked_for_only_if_a_system_needs_it(toolkit: Path) -> N
     run(emodb, toolkit, *given, "--systems", "baseline-96", "--dry_run")
 
 
+def test_a_recogniser_of_ones_own_must_be_there_also_where_a_recipe_would_make_another(toolkit: Path) -> None:
+    output = run(ROOT / "egs" / "mini" / "ser", toolkit, "--asr_exp", "/no/such/recogniser", code=2)
+    assert "--asr_exp /no/such/recogniser: no recogniser there" in output
+
+
 def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path) -> None:
     emodb = ROOT / "egs" / "emodb" / "ser"
     output = run(emodb, toolkit, "--systems", "mp-1 basline-96", "--protocol", "/no/protocol.yaml", code=2)

@@ -48,6 +48,7 @@ ser_exp=$expdir/ser${ser_tag:+_$ser_tag}
 if [ -n "$ser_tag" ]; then results=$ser_exp/RESULTS.md; fi
 encoder=$asr_exp # its file
 case $encoder in "" | *.safetensors) ;; *) encoder+=/model.safetensors ;; esac
+if [[ $asr_exp != "$asr_recipe"/* ]]; then asr_recipe=""; fi # the user's own recogniser
 with_recogniser=true # systems on side features alone do without; preflight refuses others
 if [ -z "$asr_exp" ] || { [ -z "$asr_recipe" ] && [ ! -e "$encoder" ]; }; then with_recogniser=false; fi
 frozen=$asr_exp # what is encoded with
@@ -149,7 +150,6 @@ preflight() {
 }
 before_stages() {
   if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
-  if [[ $asr_exp != "$asr_recipe"/* ]]; then return; fi # the user's own recogniser
   log "recogniser: $asr_recipe/run.sh"
   if [ "$dry_run" = true ]; then return; fi
   supervise "$asr_recipe/run.sh" --nj "$nj"
