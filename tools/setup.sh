@@ -33,7 +33,7 @@ find_python() {
   local name seen="" about
   for name in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.10; do
     if command -v "$name" >/dev/null && "$name" -c "$fits" >/dev/null 2>&1; then
-      "$name" -c 'import sys; print(sys.executable)'
+      "$name" -c 'import os, sys; print(os.path.realpath(sys._base_executable))' # of an environment: what it stands on
       return
     fi
     about=$("$name" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue
@@ -47,7 +47,7 @@ find_python() {
 
 # What the environment must agree with; a difference makes it anew.
 requirements() {
-  printf 'python %s\nroot %s\ncpu %s\n' "$("$python" -c 'import sys; print(sys.executable, sys.version)')" "$root" "$cpu"
+  printf 'python %s\nroot %s\ncpu %s\n' "$("$python" -c 'import sys; print(sys.base_prefix, sys.version)')" "$root" "$cpu"
   cat "$root/setup.py" "$root/tools/setup.sh"
 }
 
