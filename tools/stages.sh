@@ -15,9 +15,6 @@
 # (calls supervise for work of its own), after_stages (says what was made).
 # shellcheck disable=SC2154 # dry_run and the like are assigned by option
 
-# Threads that wait for each other sleep: spinning, they take the cores that the others need where a machine is shared.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
-
 option stage "" "first stage, number or name: it and all after it run again; default: 0, skipping what is up to date"
 option stop_stage "" "last stage, number or name"
 option skip_stages "" 'stages to leave out, e.g. "2 score"'
