@@ -10,5 +10,6 @@ set -euo pipefail
 exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
   --train_set train --valid_set valid --test_sets "test_arctic test_librispeech test_vctk test_fsdd" \
+  --data_scripts "egs/mini/local egs/librispeech_tedlium_voxforge/asr/local/librispeech.py" \
   --tempo "0.9 1.0 1.1" --extract_args="--resample" \
   "$@"
