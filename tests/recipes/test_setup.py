@@ -16,8 +16,8 @@ case "$*" in
   *"ensurepip; sys.exit"*) exit @FITS@ ;;
   *"sys.version_info[:3]"*) echo @VERSION@ ;;
   *"import venv, ensurepip"*) exit @VENV@ ;;
-  *"print(sys.executable)"*) echo "$0" ;;
-  *"sys.executable, sys.version"*) echo "$0 @VERSION@" ;;
+  *"sys._base_executable"*) echo "$0" ;;
+  *"sys.base_prefix, sys.version"*) echo "$0 @VERSION@" ;;
   "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$(dirname "$0")/pip" "$3/bin/pip" ;;
   --version) echo "Python @VERSION@" ;;
   *"import torch"*) exit 0 ;;
@@ -186,3 +186,25 @@ def test_the_python_of_the_tests_would_be_accepted() -> None:
     script = (ROOT / "tools" / "setup.sh").read_text()
     check = script.split("fits='")[1].split("'")[0]
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_an_environment_is_taken_for_the_python_that_it_stands_on(tmp_path: Path) -> None:
+    """A recipe started by a recipe finds tools/venv first on PATH; it must not make it anew, out of itself."""
+    script = (ROOT / "tools" / "setup.sh").read_text()
+    finds, stamps = (
+        next(part for part in script.split("'") if name in part)
+        for name in ("sys._base_executable", "sys.base_prefix, sys.version")
+    )
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+
+    def ask(code: str, *pythons: str) -> set[str]:
+        return {
+            subprocess.run([p, "-c", code], capture_output=True, text=True, check=True).stdout
+            for p in pythons
+        }
+
+    inside = str(tmp_path / "venv" / "bin" / "python3")
+    base = (ask(finds, sys.executable)).pop().strip()
+    assert ask(finds, inside) == {f"{base}\n"}
+    assert not base.startswith(str(tmp_path))
+    assert len(ask(stamps, base, inside)) == 1
