@@ -14,6 +14,7 @@ from sertoolkit.errors import PluginError
 @pytest.fixture(autouse=True)
 def own_table(monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_files", [])  # workers of later tests would load them
 
 
 def write(path, text):

@@ -49,7 +49,7 @@ if [ -n "$ser_tag" ]; then results=$ser_exp/RESULTS.md; fi
 encoder=$asr_exp # its file
 case $encoder in "" | *.safetensors) ;; *) encoder+=/model.safetensors ;; esac
 if [[ $asr_exp != "$asr_recipe"/* ]]; then asr_recipe=""; fi # the user's own recogniser
-with_recogniser=true # systems on side features alone do without; preflight refuses others
+with_recogniser=true                                         # systems on side features alone do without; preflight refuses others
 if [ -z "$asr_exp" ] || { [ -z "$asr_recipe" ] && [ ! -e "$encoder" ]; }; then with_recogniser=false; fi
 frozen=$asr_exp # what is encoded with
 if [ "$random_encoder" = true ]; then frozen=$ser_exp/random_encoder.safetensors; fi
