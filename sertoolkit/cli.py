@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import logging
 import os
 import sys
@@ -37,16 +38,22 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Names the nearest option when one is unknown; exits with 2."""
+    """Names unknown options, each with its nearest; exits with 2."""
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):  # noqa: ANN201
-        """As argparse, with a suggestion for unknown options."""
-        parsed, unknown = self.parse_known_args(args, namespace)
+        """As argparse, but unknown options are named before anything that is missing because of them."""
+        words = list(sys.argv[1:] if args is None else args)
+        known = [name for action in self._actions for name in action.option_strings]
+        # what argparse takes for an option: a value has a blank, a sign and digits, or stands behind a plain --
+        names = [
+            word.partition("=")[0]
+            for word in itertools.takewhile(lambda word: word != "--", words)
+            if word.startswith("--") and " " not in word
+        ]
+        unknown = [f"{name!r}{suggest(name, known)}" for name in names if name not in known]
         if unknown:
-            options = [name for action in self._actions for name in action.option_strings]
-            name = unknown[0].partition("=")[0]
-            self.error(f"unknown argument {name!r}{suggest(name, options)}")
-        return parsed
+            self.error(f"unknown option {', '.join(unknown)}")
+        return super().parse_args(words, namespace)
 
     def error(self, message: str) -> None:
         """One line and the way to the help."""

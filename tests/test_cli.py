@@ -45,9 +45,29 @@ def test_an_unknown_command_exits_with_2_and_the_nearest_name(capsys):
     assert "did you mean 'decode'?" in capsys.readouterr().err
 
 
-def test_an_unknown_option_exits_with_2_and_the_nearest_name(capsys):
-    assert cli.main(["plugins", "--plugn", "x"]) == 2
-    assert "did you mean '--plugin'?" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("plugins --plugn x", "unknown option '--plugn'; did you mean '--plugin'?"),
+        ("plugins --plugn=x", "unknown option '--plugn'; did you mean '--plugin'?"),
+        ("tokens --txt a --out b", "unknown option '--txt'; did you mean '--text'?"),  # --text is required
+        ("tokens --txt a --uot b", "'--text'?, '--uot'; did you mean '--out'?"),
+        ("tokens --text a --out b stray", "unrecognized arguments: stray"),
+    ],
+)
+def test_unknown_options_exit_with_2_and_their_nearest_names(capsys, arguments, message):
+    assert cli.main(arguments.split()) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_value_that_looks_like_options_is_a_value(capsys):
+    from sertoolkit.cli import Parser
+
+    parser = Parser()
+    parser.add_argument("--command")
+    parser.add_argument("files", nargs="*")
+    parsed = parser.parse_args(["--command", "--a --b", "--", "--c"])
+    assert (parsed.command, parsed.files) == ("--a --b", ["--c"])
 
 
 @pytest.mark.parametrize(
