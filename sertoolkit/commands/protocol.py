@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sertoolkit.corpus.protocol import ResolvedProtocol
 
-HELP = """Fix the classes and the leave-one-speaker-out folds of an emotional corpus; audit them for leaks.
+HELP = """Fix the classes and the folds of an emotional corpus (leave one speaker or session out); audit them for leaks.
 
   sertoolkit protocol --protocol conf/protocols/emodb4.yaml --data_dir data/all --out exp/ser/protocol
 
@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--protocol", type=Path, required=True, help="YAML: classes, labels, fold rule")
     parser.add_argument(
-        "--data_dir", type=Path, required=True, help="data dir with utt2emo (and utt2ses for partners)"
+        "--data_dir",
+        type=Path,
+        required=True,
+        help="data dir with utt2emo or utt2raters, and utt2ses for sessions",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
 
@@ -47,13 +50,13 @@ def _lines(resolved: ResolvedProtocol) -> list[str]:
         f"protocol {protocol.name} version {protocol.version}, hash {resolved.hash}",
         f"kept {sum(kept.values())} of {counts['total']} utterances: {in_words(kept)}",
         f"dropped {sum(dropped.values())} for their label: {in_words(dropped) or 'none'}",
-        f"{len(resolved.folds)} folds, each speaker tested once, validation: {protocol.folds.valid}",
+        f"{len(resolved.folds)} folds, each {protocol.folds.rule} tested once, validation: {protocol.folds.valid}",
     ]
     for name, fold in resolved.folds.items():
-        speaker, valid = fold.speakers_of("test")[0], fold.speakers_of("valid")[0]
+        tested = ", ".join(f"{s} ({in_words(counts['speakers'][s])})" for s in fold.speakers_of("test"))
         overlap = counts["sentence_overlap"][name]
         lines.append(
-            f"  {name}: test {speaker} ({in_words(counts['speakers'][speaker])}), valid {valid}, train"
+            f"  {name}: test {tested}, valid {', '.join(fold.speakers_of('valid'))}, train"
             f" {len(fold.train)} utterances; {overlap} of {len(fold.test)} test sentences are in training too"
         )
     return lines

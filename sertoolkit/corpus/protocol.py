@@ -21,6 +21,7 @@ from sertoolkit.errors import ConfigError, DataError, report_faults, suggest
 from sertoolkit.storage.atomic import atomic_dir, write_text, write_yaml
 
 SETS = ("train", "valid", "test")
+NO_MAJORITY = "no-majority"
 _COLUMNS = ["utt_id", "speaker", "class", "set"]
 
 
@@ -28,10 +29,16 @@ _COLUMNS = ["utt_id", "speaker", "class", "set"]
 class FoldRule:
     """How speakers become folds."""
 
-    rule: Literal["speaker"] = "speaker"
-    """each speaker is the test set once"""
+    rule: Literal["speaker", "session"] = "speaker"
+    """each speaker, or each session (utt2ses) with all its speakers, is the test set once"""
     valid: Literal["next", "partner"] = "next"
-    """validation speaker: the next one in sorted order, or the other one of the same session (utt2ses)"""
+    """validation set: the next speaker or session in sorted order, or the other speaker of the same session"""
+
+    def __post_init__(self) -> None:
+        if self.rule == "session" and self.valid == "partner":
+            raise ConfigError(
+                "folds: rule session tests both partners, so neither can validate; use valid: next"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,12 @@ class Protocol:
     classes: tuple[str, ...]
     """in the order of the output units"""
     labels: dict[str, str]
-    """label of the corpus (utt2emo) -> class; utterances with other labels are dropped and counted"""
+    """label of the corpus -> class; utterances with other labels are dropped and counted"""
+    labels_from: Literal["released", "majority"] = "released"
+    """``released``: the corpus's own label (utt2emo). ``majority``: the class that at least two evaluators
+    (utt2raters) give and more than give any other; labels are merged into classes before the count"""
+    raters: str = ""
+    """of ``majority``: evaluators whose name begins with this vote (IEMOCAP's ``C-F1`` is the actor herself)"""
     folds: FoldRule = field(default_factory=FoldRule)
     averaging: Literal["seeds_then_folds"] = "seeds_then_folds"
     """a score is averaged over the seeds of a fold first, then over folds"""
@@ -60,6 +72,8 @@ class Protocol:
         empty = sorted(set(self.classes) - set(self.labels.values()))
         if empty:
             raise ConfigError(f"labels: no label maps to class {', '.join(empty)}")
+        if self.raters and self.labels_from == "released":
+            raise ConfigError(f"raters {self.raters!r}: used by labels_from: majority alone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +105,11 @@ class ResolvedProtocol:
     def hash(self) -> str:
         """Hash of the protocol and of every line of its folds; the folders of members carry it."""
         texts = {name: _text(fold) for name, fold in self.folds.items()}
-        return hash_of({"protocol": to_dict(self.protocol), "folds": texts})
+        settings = to_dict(self.protocol)
+        # Results from before labels had a source keep their hash.
+        if self.protocol.labels_from == "released":
+            del settings["labels_from"], settings["raters"]
+        return hash_of({"protocol": settings, "folds": texts})
 
 
 def load_protocol(path: str | Path) -> Protocol:
@@ -108,25 +126,31 @@ def assign_classes(protocol: Protocol, data_dir: DataDir) -> tuple[dict[str, str
     """Class of each utterance that counts, and how many were dropped for each other label.
 
     Args:
-        protocol: its map of labels
-        data_dir: its ``utt2emo``
+        protocol: its map of labels, and whose labels count
+        data_dir: its ``utt2emo``, or ``utt2raters`` for labels by majority
 
     Raises:
         DataError: if an utterance has no label, if a label differs from a known one by case or blanks alone
             (it would be dropped by mistake), or if a class has no utterance
 
     """
-    labels = data_dir.utt2emo
+    by_majority = protocol.labels_from == "majority"
+    source, labels = ("utt2raters", data_dir.utt2raters) if by_majority else ("utt2emo", data_dir.utt2emo)
     faults = [
-        f"utterance {utt_id}: no label in utt2emo" for utt_id in data_dir.utt_ids if utt_id not in labels
+        f"utterance {utt_id}: no label in {source}" for utt_id in data_dir.utt_ids if utt_id not in labels
     ]
-    plain = {label.casefold().strip(): label for label in protocol.labels}
+    if by_majority:
+        labels = {
+            u: majority(ratings, protocol.labels, raters=protocol.raters) for u, ratings in labels.items()
+        }
+    classes_of = protocol.labels | ({name: name for name in protocol.classes} if by_majority else {})
+    plain = {label.casefold().strip(): label for label in classes_of}
     truth: dict[str, str] = {}
     dropped: Counter[str] = Counter()
     for utt_id in data_dir.utt_ids:
         label = labels.get(utt_id)
-        if label in protocol.labels:
-            truth[utt_id] = protocol.labels[label]
+        if label in classes_of:
+            truth[utt_id] = classes_of[label]
         elif label is not None and label.casefold().strip() in plain:
             faults.append(f"utterance {utt_id}: label {label!r}; write {plain[label.casefold().strip()]!r}")
         elif label is not None:
@@ -141,43 +165,74 @@ def assign_classes(protocol: Protocol, data_dir: DataDir) -> tuple[dict[str, str
     return truth, dict(sorted(dropped.items()))
 
 
-def make_folds(protocol: Protocol, data_dir: DataDir) -> list[Fold]:
-    """Leave-one-speaker-out folds: as many as speakers, every utterance tested exactly once.
+def majority(ratings: str, classes_of: Mapping[str, str], *, raters: str = "") -> str:
+    """What at least two evaluators say, and more than say anything else.
+
+    An evaluator who gives several labels has one vote for each class among them.
 
     Args:
-        protocol: classes, labels and the rule for the validation speaker
-        data_dir: needs ``utt2emo``, and ``utt2ses`` for rule ``partner``
+        ratings: labels by evaluator as utt2raters has them
+        classes_of: class by label; labels merge into classes before the count, others stand for themselves
+        raters: evaluators whose name begins with this vote
 
     Returns:
-        folds named ``fold-01``..., in sorted order of their test speakers
+        a class, a label that is in no class, or ``no-majority``
+
+    Examples:
+        >>> majority("C-E2:hap C-E3:exc C-E4:neu", {"hap": "happiness", "exc": "happiness"})
+        'happiness'
+
+    """
+    votes: Counter[str] = Counter()
+    for rating in ratings.split():
+        rater, _, given = rating.partition(":")
+        if rater.startswith(raters):
+            votes.update({classes_of.get(label, label) for label in given.split(",") if label})
+    (first, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
+    return first if most >= 2 and most > second else NO_MAJORITY
+
+
+def make_folds(protocol: Protocol, data_dir: DataDir) -> list[Fold]:
+    """Folds that leave one speaker or one session out: every utterance is tested exactly once.
+
+    Args:
+        protocol: classes, labels and the rule of the folds
+        data_dir: needs what the labels need, and ``utt2ses`` for rule ``session`` or validation ``partner``
+
+    Returns:
+        folds named ``fold-01``..., in sorted order of their test speakers or sessions
 
     Raises:
-        DataError: if labels or sessions are wrong, there are fewer than three speakers, or a fold's training
-            set lacks a class
+        DataError: if labels or sessions are wrong, there are fewer than three speakers or sessions, or a
+            fold's training set lacks a class
 
     """
     truth, _ = assign_classes(protocol, data_dir)
+    rule = protocol.folds
     speakers = {utt_id: data_dir.utt2spk[utt_id] for utt_id in truth}
+    sessions = {}
+    if rule.rule == "session" or rule.valid == "partner":
+        sessions = _sessions(truth, data_dir.utt2ses)
     utts_of = defaultdict(list)
     for utt_id in sorted(truth):
-        utts_of[speakers[utt_id]].append(utt_id)
+        utts_of[(sessions if rule.rule == "session" else speakers)[utt_id]].append(utt_id)
     order = sorted(utts_of)
     if len(order) < 3:
         raise DataError(
-            f"protocol {protocol.name}: {len(order)} speakers, expected at least 3: to train, validate, test"
+            f"protocol {protocol.name}: {len(order)} {rule.rule}s, expected at least 3: to train, validate, test"
         )
-    valid_of = _partners(speakers, data_dir.utt2ses) if protocol.folds.valid == "partner" else _next(order)
+    valid_of = _partners(speakers, sessions) if rule.valid == "partner" else _next(order)
     width = max(2, len(str(len(order))))
     folds = [
         Fold(
             name=f"fold-{number:0{width}d}",
-            train=tuple(u for s in order if s not in (speaker, valid_of[speaker]) for u in utts_of[s]),
-            valid=tuple(utts_of[valid_of[speaker]]),
-            test=tuple(utts_of[speaker]),
+            train=tuple(u for g in order if g not in (group, valid_of[group]) for u in utts_of[g]),
+            valid=tuple(utts_of[valid_of[group]]),
+            test=tuple(utts_of[group]),
             truth=truth,
             speakers=speakers,
         )
-        for number, speaker in enumerate(order, start=1)
+        for number, group in enumerate(order, start=1)
     ]
     audit(folds, protocol.classes)
     return folds
@@ -245,8 +300,9 @@ def resolve(protocol: Protocol, data_dir: DataDir) -> ResolvedProtocol:
     truth, dropped = assign_classes(protocol, data_dir)
     folds = make_folds(protocol, data_dir)
     kept = Counter(truth.values())
+    of_speaker = Counter((data_dir.utt2spk[utt_id], name) for utt_id, name in truth.items())
     speakers = {
-        spk_id: {name: sum(truth[u] == name for u in fold.test) for name in protocol.classes}
+        spk_id: {name: of_speaker[spk_id, name] for name in protocol.classes}
         for fold in folds
         for spk_id in fold.speakers_of("test")
     }
@@ -313,22 +369,27 @@ def _next(order: Sequence[str]) -> dict[str, str]:
     return dict(zip(order, [*order[1:], order[0]], strict=True))
 
 
-def _partners(speakers: Mapping[str, str], utt2ses: Mapping[str, str]) -> dict[str, str]:
-    """The other speaker of each speaker's session."""
+def _sessions(utt_ids: Iterable[str], utt2ses: Mapping[str, str]) -> dict[str, str]:
+    """Session of each utterance."""
     faults = [
-        f"utterance {utt_id}: no session in utt2ses" for utt_id in sorted(speakers) if utt_id not in utt2ses
+        f"utterance {utt_id}: no session in utt2ses" for utt_id in sorted(utt_ids) if utt_id not in utt2ses
     ]
-    report_faults("sessions for validation by the partner", faults, DataError)
+    report_faults("sessions of the folds", faults, DataError)
+    return {utt_id: utt2ses[utt_id] for utt_id in utt_ids}
+
+
+def _partners(speakers: Mapping[str, str], sessions: Mapping[str, str]) -> dict[str, str]:
+    """The other speaker of each speaker's session."""
     of_session = defaultdict(set)
     for utt_id, speaker in speakers.items():
-        of_session[utt2ses[utt_id]].add(speaker)
+        of_session[sessions[utt_id]].add(speaker)
     faults = [
         f"session {session}: speakers {', '.join(sorted(members))}; expected exactly two"
         for session, members in sorted(of_session.items())
         if len(members) != 2
     ]
-    sessions = Counter(speaker for members in of_session.values() for speaker in members)
-    faults += [f"speaker {s}: in {n} sessions, expected one" for s, n in sorted(sessions.items()) if n != 1]
+    count = Counter(speaker for members in of_session.values() for speaker in members)
+    faults += [f"speaker {s}: in {n} sessions, expected one" for s, n in sorted(count.items()) if n != 1]
     report_faults("sessions for validation by the partner", faults, DataError)
     pairs = [sorted(members) for members in of_session.values()]
     return {speaker: other for a, b in pairs for speaker, other in ((a, b), (b, a))}

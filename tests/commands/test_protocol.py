@@ -67,3 +67,22 @@ def test_wrong_protocol_is_a_usage_error(
     assert main(arguments) == 2
     assert "did you mean 'next'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_both_speakers_of_a_session_are_printed(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    utt2emo = {f"s{s}-{label}": label for s in range(6) for label in ("grief", "joy")}
+    DataDir(
+        wav={utt_id: f"{utt_id}.wav" for utt_id in utt2emo},
+        utt2spk={utt_id: utt_id[:2] for utt_id in utt2emo},
+        utt2ses={utt_id: f"ses{int(utt_id[1]) // 2}" for utt_id in utt2emo},
+        utt2emo=utt2emo,
+    ).write(tmp_path / "data")
+    (tmp_path / "protocol.yaml").write_text(PROTOCOL + "folds: {rule: session}\n")
+
+    assert main(arguments) == 0
+
+    printed = capsys.readouterr().out
+    assert "3 folds, each session tested once" in printed
+    assert "fold-03: test s4 (glad 1, sad 1), s5 (glad 1, sad 1), valid s0, s1, train" in printed

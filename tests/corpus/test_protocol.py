@@ -16,6 +16,7 @@ from sertoolkit.corpus.protocol import (
     assign_classes,
     audit,
     load_protocol,
+    majority,
     make_folds,
     read_protocol,
     resolve,
@@ -75,6 +76,8 @@ def test_shipped_protocols_load_and_are_named_like_their_files(path: Path) -> No
         ({"labels": {"hap": "glad", "sad": "sadd"}}, "did you mean 'sad'"),
         ({"labels": {"hap": "glad"}}, "no label maps to class sad"),
         ({"folds": {"rule": "speaker", "valid": "none"}}, "partner"),
+        ({"folds": {"rule": "session", "valid": "partner"}}, "tests both partners"),
+        ({"raters": "C-E"}, "majority alone"),
         ({"clases": []}, "did you mean 'classes'"),
     ],
 )
@@ -106,17 +109,57 @@ def test_label_of_other_case_is_an_error_and_not_dropped() -> None:
         assign_classes(make_protocol(), data_dir)
 
 
+@pytest.mark.parametrize(
+    ("ratings", "expected"),
+    [
+        ("C-E1:sad C-E2:sad C-E3:fru", "sad"),
+        ("C-E1:hap C-E2:exc C-E3:sad", "glad"),
+        ("C-E1:hap,exc C-E2:sad C-E3:fru", "no-majority"),  # one evaluator has one vote for a class
+        ("C-E1:hap,sad C-E2:exc,sad C-E3:fru", "no-majority"),
+        ("C-E1:hap,sad C-E2:exc C-E3:fru", "glad"),
+        ("C-E1:sad C-E2:hap C-F1:sad", "no-majority"),  # the actress does not vote
+        ("C-E1:fru C-E2:fru C-E3:sad", "fru"),
+        ("C-E1: C-E2:sad", "no-majority"),
+        ("", "no-majority"),
+    ],
+)
+def test_majority_is_what_two_evaluators_say_and_nothing_else_as_often(ratings: str, expected: str) -> None:
+    assert majority(ratings, {"hap": "glad", "exc": "glad", "sad": "sad"}, raters="C-E") == expected
+
+
+def test_labels_by_majority_come_from_the_evaluators_and_not_from_utt2emo() -> None:
+    data_dir = make_data_dir(num_speakers=3)
+    data_dir.utt2raters = dict.fromkeys(data_dir.wav, "A:hap B:exc C:sad")
+    data_dir.utt2raters["s00-sad0"] = "A:sad B:sad"
+    data_dir.utt2raters["s00-sad1"] = "A:fru B:fru"
+    data_dir.utt2raters["s00-fru0"] = "A:fru B:sad"
+
+    truth, dropped = assign_classes(make_protocol(labels_from="majority"), data_dir)
+
+    assert dropped == {"fru": 1, "no-majority": 1}
+    assert [truth["s00-sad0"], truth["s01-fru0"]] == ["sad", "glad"]
+
+
+def test_majority_without_raters_is_an_error() -> None:
+    with pytest.raises(DataError, match="s01-sad0: no label in utt2raters"):
+        assign_classes(make_protocol(labels_from="majority"), make_data_dir())
+
+
 def test_class_without_utterances_is_named_with_the_labels_found() -> None:
     with pytest.raises(DataError, match="class glad: no utterance; labels found: fru, sad"):
         assign_classes(make_protocol(), make_data_dir(labels="sad fru"))
 
 
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("valid", ["next", "partner"])
-def test_every_utterance_is_tested_once_and_no_speaker_is_on_two_sides(seed: int, valid: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "valid"), [("speaker", "next"), ("speaker", "partner"), ("session", "next")]
+)
+def test_every_utterance_is_tested_once_and_no_speaker_is_on_two_sides(
+    seed: int, rule: str, valid: str
+) -> None:
     draw = random.Random(seed)
-    data_dir = make_data_dir(num_speakers=2 * draw.randint(2, 7), repeats=draw.randint(1, 4))
-    protocol = make_protocol(folds={"valid": valid})
+    data_dir = make_data_dir(num_speakers=2 * draw.randint(3, 7), repeats=draw.randint(1, 4))
+    protocol = make_protocol(folds={"rule": rule, "valid": valid})
 
     folds = make_folds(protocol, data_dir)
 
@@ -154,6 +197,41 @@ def test_partner_of_the_session_validates() -> None:
     folds = make_folds(make_protocol(folds={"valid": "partner"}), make_data_dir(num_speakers=4))
 
     assert [fold.speakers_of("valid")[0] for fold in folds] == ["s01", "s00", "s03", "s02"]
+
+
+def test_session_is_tested_with_both_speakers_and_the_next_one_validates() -> None:
+    protocol = make_protocol(folds={"rule": "session", "valid": "next"})
+
+    folds = make_folds(protocol, make_data_dir(num_speakers=6))
+
+    assert [(f.name, f.speakers_of("test"), f.speakers_of("valid")) for f in folds] == [
+        ("fold-01", ["s00", "s01"], ["s02", "s03"]),
+        ("fold-02", ["s02", "s03"], ["s04", "s05"]),
+        ("fold-03", ["s04", "s05"], ["s00", "s01"]),
+    ]
+
+
+def test_speaker_of_two_sessions_is_a_leak() -> None:
+    data_dir = make_data_dir(num_speakers=6)
+    data_dir.utt2ses["s00-sad0"] = "ses2"
+
+    with pytest.raises(DataError, match="fold-01: speaker s00 in both train and test"):
+        make_folds(make_protocol(folds={"rule": "session"}), data_dir)
+
+
+def test_two_sessions_are_too_few() -> None:
+    with pytest.raises(DataError, match="2 sessions, expected at least 3"):
+        make_folds(make_protocol(folds={"rule": "session"}), make_data_dir(num_speakers=4))
+
+
+def test_speakers_of_a_session_are_counted_apart() -> None:
+    data_dir = make_data_dir(num_speakers=6)
+    data_dir.utt2emo["s00-sad0"] = "fru"
+
+    counts = resolve(make_protocol(folds={"rule": "session"}), data_dir).counts
+
+    assert counts["speakers"]["s00"] == {"glad": 4, "sad": 1}
+    assert counts["speakers"]["s01"] == {"glad": 4, "sad": 2}
 
 
 def test_session_with_three_speakers_has_no_partner() -> None:
@@ -275,3 +353,16 @@ def test_version_of_the_protocol_is_in_the_hash() -> None:
     data_dir = make_data_dir()
 
     assert resolve(make_protocol(version=2), data_dir).hash != resolve(make_protocol(), data_dir).hash
+
+
+def test_hash_is_that_of_results_from_before_labels_had_a_source() -> None:
+    # as computed by the code of commit af69d78
+    assert resolve(make_protocol(), make_data_dir()).hash == "f4e5e6d4ab70f52e"
+
+
+def test_majority_is_in_the_hash() -> None:
+    data_dir = make_data_dir()
+    data_dir.utt2raters = {utt_id: f"A:{label} B:{label}" for utt_id, label in data_dir.utt2emo.items()}
+    protocol = make_protocol(labels_from="majority")
+
+    assert resolve(protocol, data_dir).hash != resolve(make_protocol(), data_dir).hash
