@@ -87,15 +87,7 @@ class EmotionModel:
     def _build(
         cls, tensors: dict[str, torch.Tensor], meta: dict[str, Any], recogniser: Recogniser | None
     ) -> EmotionModel:
-        head_class = registry.get("head", meta["system"]["head"])
-        head = head_class(
-            from_dict(head_class.Config, meta["system"]["head_conf"], "head_conf"),
-            layer_dims=meta["layer_dims"],
-            side_dim=meta["side_dim"],
-            num_classes=len(meta["classes"]),
-        )
-        head.load_state_dict(tensors)
-        head.eval()
+        head = build_head(tensors, meta)
         if recogniser is not None:
             recogniser.encoder.freeze()
         return cls(head, meta, recogniser)
@@ -150,6 +142,25 @@ class EmotionModel:
     def _frontends(self) -> list[Frontend]:
         frontends = [self.recogniser.build_frontend()] if self.recogniser is not None else []
         return frontends + ([self._side_frontend()] if self.meta["side"] is not None else [])
+
+
+def build_head(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> Head:
+    """The trained head of a member, in eval mode.
+
+    Args:
+        tensors: its weights
+        meta: what the member wrote beside them
+
+    """
+    head_class = registry.get("head", meta["system"]["head"])
+    head = head_class(
+        from_dict(head_class.Config, meta["system"]["head_conf"], "head_conf"),
+        layer_dims=meta["layer_dims"],
+        side_dim=meta["side_dim"],
+        num_classes=len(meta["classes"]),
+    )
+    head.load_state_dict(tensors)
+    return head.eval()
 
 
 def best_member(exp: Path, system: str) -> Path:
