@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sertoolkit.networks import BiGRU, MaskedBatchNorm, frame_mask, masked_mean
+from sertoolkit.networks import MaskedBatchNorm, frame_mask, masked_mean
 
 LENGTHS = torch.tensor([5, 1, 9, 3])
 TOLERANCE = 1e-5
@@ -101,58 +100,3 @@ def test_batch_norm_of_one_single_frame_is_finite() -> None:
     norm = MaskedBatchNorm(2)
     assert torch.isfinite(norm(torch.randn(1, 1, 2), torch.tensor([1]))).all()
     assert torch.isfinite(norm.running_var).all()
-
-
-def packed_reference(network: BiGRU, dim: int) -> nn.GRU:
-    layers = len(network.forwards)
-    reference = nn.GRU(dim, network.hidden_size, layers, batch_first=True, bidirectional=True)
-    with torch.no_grad():
-        for suffix, grus in (("", network.forwards), ("_reverse", network.backwards)):
-            for i, gru in enumerate(grus):
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    getattr(reference, f"{name}_l{i}{suffix}").copy_(getattr(gru, f"{name}_l0"))
-    return reference
-
-
-@pytest.mark.parametrize("num_layers", [1, 2])
-def test_bigru_equals_a_packed_gru_in_values_and_gradients(num_layers) -> None:
-    network = BiGRU(6, 8, num_layers)
-    reference = packed_reference(network, 6)
-    x = padded(6).requires_grad_()
-    target = torch.randn(len(LENGTHS), 11, 16)
-    y = network(x, LENGTHS)
-    (y * target).sum().backward()
-    grad, x.grad = x.grad, None
-    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
-    expected = pad_packed_sequence(reference(packed)[0], batch_first=True, total_length=11)[0]
-    (expected * target).sum().backward()
-    torch.testing.assert_close(y, expected, atol=TOLERANCE, rtol=0)
-    torch.testing.assert_close(grad, x.grad, atol=TOLERANCE, rtol=1e-4)
-    for i, gru in enumerate(network.backwards):
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            theirs = getattr(reference, f"{name}_l{i}_reverse").grad
-            torch.testing.assert_close(getattr(gru, f"{name}_l0").grad, theirs, atol=TOLERANCE, rtol=1e-4)
-
-
-def test_bigru_runs_the_same_with_directions_together_and_apart(monkeypatch) -> None:
-    network = BiGRU(6, 8, 2)
-    x = padded(6)
-    together = network(x, LENGTHS)
-    monkeypatch.setattr(network, "_together", network._apart)
-    torch.testing.assert_close(network(x, LENGTHS), together, atol=TOLERANCE, rtol=0)
-
-
-def test_bigru_does_not_see_padding() -> None:
-    network = BiGRU(6, 8)
-    y = network(padded(6, 100.0), LENGTHS)
-    for i, n in enumerate(LENGTHS):
-        alone = network(padded(6)[i : i + 1, :n], LENGTHS[i : i + 1])
-        torch.testing.assert_close(y[i, :n], alone[0], atol=TOLERANCE, rtol=0)
-        assert not y[i, n:].any()
-
-
-def test_bigru_gradients_pass_a_numeric_check() -> None:
-    network = BiGRU(2, 3).double()
-    lengths = torch.tensor([3, 2])
-    x = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, *_: network(x, lengths), (x, *network.parameters()))

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from sertoolkit.encoders.base import Encoder
 from sertoolkit.errors import ConfigError
-from sertoolkit.networks import BiGRU, MaskedBatchNorm, frame_mask
+from sertoolkit.gru import BiGRU
+from sertoolkit.networks import MaskedBatchNorm, frame_mask
 
 CLIP = 20.0  # upper end of the clipped ReLU (Deep Speech 2 as commonly built)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sertoolkit.gru import BiGRU
 from sertoolkit.heads.base import Head, check_settings
-from sertoolkit.networks import BiGRU, masked_mean
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,4 @@ class Baseline(Head):
         side_lengths: Tensor | None,
     ) -> Tensor:
         """Mean over time of the last GRU layer, (B, 2 * units)."""
-        return masked_mean(self.rnn(side, side_lengths), side_lengths)
+        return self.rnn.mean(side, side_lengths)

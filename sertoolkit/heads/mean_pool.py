@@ -61,4 +61,4 @@ class MeanPool(Head):
         side_lengths: Tensor | None,
     ) -> Tensor:
         """The pooled layers side by side, (B, sum of layer_dims)."""
-        return torch.cat(layers, 1)
+        return torch.cat(layers, -1)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sertoolkit.gru import BiGRU
 from sertoolkit.heads.base import Head, check_settings
-from sertoolkit.networks import BiGRU, masked_mean
 
 
 @dataclass(frozen=True)
@@ -70,5 +70,5 @@ class Progressive(Head):
         side_lengths: Tensor | None,
     ) -> Tensor:
         """The branch's mean over time and the pooled layers, (B, 2 * units + sum of layer_dims)."""
-        branch = masked_mean(self.rnn(side, side_lengths), side_lengths)
-        return torch.cat([branch, *layers], 1)
+        branch = self.rnn.mean(side, side_lengths)
+        return torch.cat([branch, *layers], -1)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sertoolkit.gru import BiGRU
 from sertoolkit.heads.base import Head, check_settings
-from sertoolkit.networks import BiGRU, masked_mean
 
 
 @dataclass(frozen=True)
@@ -67,5 +67,5 @@ class RNN(Head):
         side_lengths: Tensor | None,
     ) -> Tensor:
         """Mean over time of the last GRU layer, (B, 2 * units)."""
-        frames = layers[0] if len(layers) == 1 else torch.cat(layers, 2)
-        return masked_mean(self.rnn(frames, lengths), lengths)
+        frames = layers[0] if len(layers) == 1 else torch.cat(layers, -1)
+        return self.rnn.mean(frames, lengths)

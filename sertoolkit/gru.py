@@ -1,0 +1,357 @@
+"""Bidirectional GRUs on packed frames: one network, or many of equal shape side by side.
+
+Shapes: M members (networks side by side), B utterances, T frames, D values a frame, H units, G = 2 M groups (the two
+directions of each member), N packed frames. A single network is M = 1 without the leading axis.
+
+Frames are packed: step t holds the rows of all utterances that are longer than t, longest first, and steps follow one
+another. Work is proportional to speech, not to the longest utterance of a batch, and whatever does not depend on the
+step before is one product over all N frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclasses.dataclass(frozen=True)
+class _Packing:
+    """Where each packed frame comes from.
+
+    Attributes:
+        sizes: rows of each step, falling
+        offsets: first packed row of each step
+        source: row of the padded batch, flattened (M * B * T), behind each packed row, (M * N,)
+        mirror: packed row of the same utterance counted from its end, (M * N,); its own inverse
+        valid: (M, N, 1), false where a member has no frame though another has; None if every row is valid
+        before: packed row of the frame before, for all rows behind the first step, (N - sizes[0],)
+        target: packed row of each frame of the padded batch, (M * B * T,); 0 at padding
+        padding: (M, B, T, 1), true behind the lengths
+        order: utterances from long to short, (M, B)
+        lengths: (M, B)
+
+    """
+
+    sizes: list[int]
+    offsets: list[int]
+    source: Tensor
+    mirror: Tensor
+    valid: Tensor | None
+    before: Tensor
+    target: Tensor
+    padding: Tensor
+    order: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor, num_frames: int) -> _Packing:
+        """Pack a batch.
+
+        Args:
+            lengths: valid frames, (M, B)
+            num_frames: T of the padded batch
+
+        """
+        device, lengths = lengths.device, lengths.cpu()
+        members, batch = lengths.shape
+        ranked, order = lengths.sort(dim=1, descending=True, stable=True)
+        longest = ranked.amax(0)  # of each rank over the members: falls as well
+        sizes = batch - torch.bincount(longest, minlength=1).cumsum(0)[:-1]
+        offsets = sizes.cumsum(0) - sizes
+        step = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        rank = torch.arange(len(step)) - offsets[step]
+        length = ranked[:, rank]
+        valid = step < length
+        member = torch.arange(members)[:, None]
+        source = (member * batch + order[:, rank]) * num_frames + torch.where(valid, step, 0)
+        row = torch.arange(len(step))
+        mirror = member * len(step) + torch.where(
+            valid, offsets[(length - 1 - step).clamp(min=0)] + rank, row
+        )
+        time = torch.arange(num_frames)
+        padding = time >= lengths[:, :, None]
+        starts = offsets if len(sizes) == num_frames else _extend(offsets, num_frames)
+        target = member[:, :, None] * len(step) + starts[time] + order.argsort(1)[:, :, None]
+        before = (offsets[(step - 1).clamp(min=0)] + rank)[int(sizes[0]) if len(sizes) else 0 :]
+        return cls(
+            sizes.tolist(),
+            offsets.tolist(),
+            source.flatten().to(device),
+            mirror.flatten().to(device),
+            None if bool(valid.all()) else valid[:, :, None].to(device),
+            before.to(device),
+            target.masked_fill_(padding, 0).flatten().to(device),
+            padding[..., None].to(device),
+            order.to(device),
+            lengths.to(device),
+        )
+
+
+def _extend(offsets: Tensor, size: int) -> Tensor:
+    return torch.cat([offsets, offsets.new_zeros(size - len(offsets))])
+
+
+class _Pack(torch.autograd.Function):
+    """(M, B, T, D) -> (M, N, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, packing: _Packing) -> Tensor:
+        ctx.packing = packing
+        return x.reshape(-1, x.shape[-1]).index_select(0, packing.source).view(len(x), -1, x.shape[-1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _unpack(grad, ctx.packing), None
+
+
+class _Unpack(torch.autograd.Function):
+    """(M, N, D) -> (M, B, T, D), zero behind the lengths."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, packing: _Packing) -> Tensor:
+        ctx.packing = packing
+        return _unpack(x, packing)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        packing, dim = ctx.packing, grad.shape[-1]
+        packed = grad.reshape(-1, dim).index_select(0, packing.source).view(len(grad), -1, dim)
+        return packed if packing.valid is None else packed.mul_(packing.valid), None
+
+
+def _unpack(x: Tensor, packing: _Packing) -> Tensor:
+    padded = x.reshape(-1, x.shape[-1]).index_select(0, packing.target)
+    return padded.view(*packing.padding.shape[:3], -1).masked_fill_(packing.padding, 0)
+
+
+class _Mean(torch.autograd.Function):
+    """(M, N, D) -> mean over the frames of each utterance, (M, B, D); zero where there is no frame."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, packing: _Packing) -> Tensor:
+        ctx.packing = packing
+        if packing.valid is not None:
+            x = x * packing.valid
+        ranked = x.new_zeros(len(x), packing.lengths.shape[1], x.shape[2])
+        for size, offset in zip(packing.sizes, packing.offsets, strict=True):
+            ranked[:, :size] += x[:, offset : offset + size]
+        total = torch.empty_like(ranked).scatter_(1, packing.order[:, :, None].expand_as(ranked), ranked)
+        return total / packing.lengths.clamp(min=1)[:, :, None]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        packing = ctx.packing
+        each = grad / packing.lengths.clamp(min=1)[:, :, None]
+        ranked = each.gather(1, packing.order[:, :, None].expand_as(each))
+        packed = torch.cat([ranked[:, :size] for size in packing.sizes], 1)
+        return packed if packing.valid is None else packed.mul_(packing.valid), None
+
+
+class _Layer(torch.autograd.Function):
+    """One bidirectional layer of all members.
+
+    torch.nn.GRU keeps an autograd node for every operation of every step. Here a step is eight calls forward and four
+    backward, on the buffers that hold the result.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        packing: _Packing,
+    ) -> Tensor:
+        # x (M, N, D); weights (M, 2, 3H, D) and (M, 2, 3H, H); biases (M, 2, 3H); gates in order reset, update, new
+        members, num_rows, _ = x.shape
+        size = weight_hh.shape[3]
+        gates = x.new_empty(members, 2, num_rows, 3 * size)
+        for direction, inputs in enumerate((x, _mirrored(x, packing))):
+            torch.baddbmm(
+                bias_ih[:, direction, None], inputs, weight_ih[:, direction].mT, out=gates[:, direction]
+            )
+        hidden_new, out = _run_steps(gates, weight_hh, bias_hh, packing)
+        ctx.packing, ctx.buffers = packing, (gates, hidden_new, out)
+        ctx.save_for_backward(x, weight_ih, weight_hh)
+        return torch.cat([out[:, 0], _mirrored(out[:, 1], packing)], 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight_ih, weight_hh = ctx.saved_tensors
+        packing, (gates, hidden_new, out) = ctx.packing, ctx.buffers
+        size = weight_hh.shape[3]
+        grad_out = torch.stack([grad[..., :size], _mirrored(grad[..., size:], packing)], 1)
+        before = torch.zeros_like(out)
+        before[:, :, packing.sizes[0] :] = out.index_select(2, packing.before)
+        factors, new_factor = _gate_factors(gates, hidden_new, before)
+        _run_steps_back(grad_out, factors, gates[..., size : 2 * size], weight_hh, packing)
+        # `factors` now holds the gradients of the gates on the hidden path
+        flat = factors.flatten(0, 1)
+        grad_weight_hh = torch.bmm(flat.mT, before.flatten(0, 1)).view_as(weight_hh)
+        grad_bias_hh = factors.sum(2)
+        # the new gate's input path is not multiplied by reset
+        torch.mul(grad_out, new_factor, out=factors[..., 2 * size :])
+        grad_weight_ih, grad_x = torch.empty_like(weight_ih), None
+        for direction, inputs in enumerate((x, _mirrored(x, packing))):
+            grads = factors[:, direction]
+            grad_weight_ih[:, direction] = torch.bmm(grads.mT, inputs)
+            if ctx.needs_input_grad[0]:
+                part = torch.bmm(grads, weight_ih[:, direction])
+                grad_x = part if grad_x is None else grad_x.add_(_mirrored(part, packing))
+        return grad_x, grad_weight_ih, grad_weight_hh, factors.sum(2), grad_bias_hh, None
+
+
+def _mirrored(x: Tensor, packing: _Packing) -> Tensor:
+    return x.reshape(-1, x.shape[-1]).index_select(0, packing.mirror).view(x.shape)
+
+
+def _run_steps(gates: Tensor, weight: Tensor, bias: Tensor, packing: _Packing) -> tuple[Tensor, Tensor]:
+    """Step forward; input gates (M, 2, N, 3H) become reset, update and new.
+
+    Returns:
+        the hidden part of the new gate before reset, and the states; both (M, 2, N, H)
+
+    """
+    size = weight.shape[3]
+    shape = (*gates.shape[:3], size)
+    hidden_new, out = gates.new_empty(shape), gates.new_empty(shape)
+    # contiguous: a third off the time of the product (measured)
+    weight_t, bias = weight.flatten(0, 1).mT.contiguous(), bias.flatten(0, 1)[:, None]
+    gates_, hidden_new_, out_ = (buffer.flatten(0, 1) for buffer in (gates, hidden_new, out))
+    state = gates.new_zeros(len(gates_), packing.sizes[0] if packing.sizes else 0, size)
+    for rows, offset in zip(packing.sizes, packing.offsets, strict=True):
+        here = slice(offset, offset + rows)
+        state, step = state[:, :rows], gates_[:, here]
+        hidden = torch.baddbmm(bias, state, weight_t)
+        step[..., : 2 * size].add_(hidden[..., : 2 * size]).sigmoid_()
+        new, hidden = step[..., 2 * size :], hidden[..., 2 * size :]
+        hidden_new_[:, here] = hidden
+        new.addcmul_(step[..., :size], hidden).tanh_()
+        state = torch.lerp(new, state, step[..., size : 2 * size], out=out_[:, here])
+    return hidden_new, out
+
+
+def _gate_factors(gates: Tensor, hidden_new: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of a gate = gradient of the state times its factor.
+
+    Returns:
+        factors of reset, update and new on the hidden path, (M, 2, N, 3H); that of new on the input path, (M, 2, N, H)
+
+    """
+    reset, update, new = gates.chunk(3, 3)
+    factors = torch.empty_like(gates)
+    reset_factor, update_factor, hidden_factor = factors.chunk(3, 3)
+    torch.sub(before, new, out=update_factor).mul_(update).mul_(1 - update)
+    new_factor = new.square().neg_().add_(1).mul_(1 - update)
+    torch.mul(new_factor, reset, out=hidden_factor)
+    torch.mul(hidden_factor, hidden_new, out=reset_factor).mul_(1 - reset)
+    return factors, new_factor
+
+
+def _run_steps_back(
+    grad_out: Tensor, factors: Tensor, update: Tensor, weight: Tensor, packing: _Packing
+) -> None:
+    """Step backward; ``grad_out`` becomes the gradient of the states, ``factors`` that of the hidden gates."""
+    size = weight.shape[3]
+    grad_out, factors, update, weight = (
+        buffer.flatten(0, 1) for buffer in (grad_out, factors, update, weight)
+    )
+    carried = grad_out.new_zeros(len(grad_out), packing.sizes[0], size)
+    for rows, offset in zip(reversed(packing.sizes), reversed(packing.offsets), strict=True):
+        here = slice(offset, offset + rows)
+        to_before, grad = carried[:, :rows], grad_out[:, here]
+        grad.add_(to_before)
+        step = factors[:, here]
+        step.unflatten(2, (3, size)).mul_(grad.unsqueeze(2))
+        torch.mul(grad, update[:, here], out=to_before)
+        to_before.baddbmm_(step, weight)
+
+
+_PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+
+
+def _paired(pair: tuple[nn.GRU, nn.GRU], name: str) -> Tensor:
+    """A parameter of both directions: (M, 2, 3H, ...)."""
+    dims = 2 if name.startswith("weight") else 1
+    both = torch.stack([getattr(gru, name) for gru in pair], -1 - dims)
+    return both if both.ndim == dims + 2 else both[None]
+
+
+class BiGRU(nn.Module):
+    """Bidirectional GRU: in each layer two one-way GRUs, the second on the input reversed inside its length.
+
+    Equals a packed `torch.nn.GRU(bidirectional=True)`. A GPU runs a single network by `torch.nn.GRU`; everything else
+    runs here. Where its parameters are stacked on a leading axis of M members, so are inputs and outputs.
+
+    Args:
+        input_size: D of the input
+        hidden_size: units H of a direction
+        num_layers: stacked layers
+
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
+        self.forwards = nn.ModuleList(nn.GRU(size, hidden_size, batch_first=True) for size in sizes)
+        self.backwards = nn.ModuleList(nn.GRU(size, hidden_size, batch_first=True) for size in sizes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Run all layers.
+
+        Args:
+            x: (B, T, D), or (M, B, T, D)
+            lengths: valid frames, (B,), or (M, B)
+
+        Returns:
+            (B, T, 2H) or (M, B, T, 2H): the two directions concatenated, zero behind the lengths
+
+        """
+        if x.ndim == 3 and x.device.type != "cpu":
+            return self._run_apart(x, lengths)
+        packed, packing = self._run(x, lengths)
+        y = _Unpack.apply(packed, packing)
+        return y if x.ndim == 4 else y[0]
+
+    def mean(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Mean over time of the last layer: as `masked_mean` of `forward`, without unpacking.
+
+        Returns:
+            (B, 2H), or (M, B, 2H); zero for an utterance without frames
+
+        """
+        if x.ndim == 3 and x.device.type != "cpu":
+            return self._run_apart(x, lengths).sum(1) / lengths.clamp(min=1)[:, None].to(x.dtype)
+        packed, packing = self._run(x, lengths)
+        y = _Mean.apply(packed, packing)
+        return y if x.ndim == 4 else y[0]
+
+    def _run(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, _Packing]:
+        if x.ndim == 3:
+            x, lengths = x[None], lengths[None]
+        packing = _Packing.of(lengths, x.shape[2])
+        x = _Pack.apply(x, packing)
+        for pair in zip(self.forwards, self.backwards, strict=True):
+            x = _Layer.apply(x, *(_paired(pair, name) for name in _PARAMETERS), packing)
+        return x, packing
+
+    def _run_apart(self, x: Tensor, lengths: Tensor) -> Tensor:
+        time = torch.arange(x.shape[1], device=x.device)
+        inside = time < lengths[:, None]
+        flip = torch.where(inside, lengths[:, None] - 1 - time, time)
+        for forwards, backwards in zip(self.forwards, self.backwards, strict=True):
+            reverse = x.gather(1, flip[:, :, None].expand_as(x))
+            ahead, behind = forwards(x)[0], backwards(reverse)[0]
+            behind = behind.gather(1, flip[:, :, None].expand_as(behind))
+            x = torch.cat([ahead, behind], 2).masked_fill(~inside[:, :, None], 0)
+        return x
