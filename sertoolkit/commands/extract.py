@@ -7,14 +7,22 @@ from pathlib import Path
 
 HELP = """Compute a frontend's features of all utterances of a data dir into an ark store.
 
-All audio is checked first; every bad file is named in one report and nothing is written. Audio of another
-rate or with more than one channel is used only with --resample or --channel. Any number of jobs gives the
-same bytes.
+All audio is checked first; every bad file is named in one report and no store is written, only the list OUT.bad,
+which `fix-data --drop` (or --drop of a recipe) takes. Audio of another rate or with more than one channel is used
+only with --resample or --channel. Any number of jobs gives the same bytes.
+
+Copies come at fixed tempos (--tempo; a recogniser trains on all of them) or drawn (--copies; one an epoch):
+copies 1 and up, <utterance>-aug1..., get a tempo and a gain that depend on the seed of --augment, the number of the
+copy and the utterance alone, so that all frontends make the same. Tempo keeps the pitch (frames are cut at another
+step). Gain stops at full scale; where a frontend normalises logarithms over the utterance, as power_spectrogram
+does, it vanishes but for the floor under the logarithm.
 
 examples:
   sertoolkit extract --data_dir data/all --frontend mfcc_pitch --out dump/mfcc_pitch/all --nj 2
   sertoolkit extract --data_dir data/train --frontend power_spectrogram --tempo "0.9 1.0 1.1" \\
-      --out dump/train --nj 2"""
+      --out dump/train --nj 2
+  sertoolkit extract --data_dir data/all --frontend mfcc_pitch --copies 4 --out dump/mfcc_pitch/all \\
+      --augment "tempo=[0.85,1.15] gain=[-3,6] seed=1"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tempo", default="1.0", metavar="FACTORS", help='copies, e.g. "0.9 1.0 1.1" (default: plain only)'
     )
     parser.add_argument(
-        "--drop_bad", action="store_true", help="leave bad utterances out, with a count, instead of refusing"
+        "--copies", type=int, default=1, help="drawn copies an utterance, the plain one included (default: 1)"
+    )
+    parser.add_argument(
+        "--augment", default="", metavar="SETTINGS", help="ranges and seed that copies are drawn from"
     )
     parser.add_argument("--compress", action="store_true", help="store in 16 bits instead of 32")
 
@@ -57,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Extract and say what was made."""
     from sertoolkit import registry
+    from sertoolkit.audio.augmentation import Augmentation
     from sertoolkit.config import load_config
     from sertoolkit.errors import ConfigError
     from sertoolkit.features.dump import ExtractOptions, extract
@@ -76,14 +88,15 @@ def run(args: argparse.Namespace) -> None:
         min_dur=args.min_dur,
         max_dur=args.max_dur,
         tempos=tempos,
-        drop_bad=args.drop_bad,
+        copies=args.copies,
+        augmentation=load_config(Augmentation, None, args.augment.split()),
         compress=args.compress,
     )
-    summary = extract(
+    num_arrays = extract(
         args.data_dir,
         cls(load_config(cls.Config, None, args.set)),
         args.out,
         options=options,
         num_jobs=args.nj,
     )
-    print(f"{args.out}: {summary}; {summary.num_arrays} arrays")
+    print(f"{args.out}: {num_arrays} arrays")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from sertoolkit.corpus.data_dir import format_list, parse_lists
+from sertoolkit.corpus.dropped import add_dropped, dropped_in_words
 from sertoolkit.corpus.lists import Entries, Fault, duplicates, to_seconds
 from sertoolkit.errors import AudioError, DataError, report_faults
 from sertoolkit.storage.atomic import write_bytes, write_text
@@ -59,7 +60,7 @@ def find_faults(
     return faults
 
 
-def fix(path: str | os.PathLike[str]) -> list[str]:
+def fix(path: str | os.PathLike[str], *, drop: Mapping[str, str] | None = None) -> list[str]:
     """Repair the harmless faults of a data dir: order, line ends, blanks, byte order mark, differing lists.
 
     Segments are cut where their recording ends. Lists that do not agree are cut down to the utterances that
@@ -67,6 +68,7 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
 
     Args:
         path: the directory
+        drop: utterances to take out, with the reason of each; the file ``dropped`` keeps them
 
     Returns:
         one line for each thing that was done
@@ -81,6 +83,9 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
     report_faults(f"data dir {path}: not changed, since these need a decision", hard, DataError)
     done = [f"{fault.name}: repaired: {fault.message}" for fault in faults if fault.fixable]
     values = {name: {k: v for k, v in entries.values.items() if v} for name, entries in lists.items()}
+    dropped = _drop(values, drop or {})
+    if drop:
+        done.append(f"dropped {dropped_in_words(dropped) if dropped else 0}")
     done += _trim_segments(values) + _intersect(values)
     report_faults(
         f"data dir {path}: not changed",
@@ -88,6 +93,8 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
         DataError,
     )
     done += _derive_spk2utt(values)
+    if dropped:
+        add_dropped(path, dropped)
     for name, table in values.items():
         old = (path / name).read_bytes() if (path / name).exists() else None
         text = format_list(table)
@@ -97,6 +104,16 @@ def fix(path: str | os.PathLike[str]) -> list[str]:
             write_bytes(path / ".backup" / name, old)
         write_text(path / name, text)
     return done
+
+
+def _drop(values: dict[str, dict[str, str]], drop: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Take utterances out of all lists, in place; (speaker, reason) of each that was there."""
+    speakers = values.get("utt2spk", {})
+    dropped = {utt_id: (speakers[utt_id], drop[utt_id]) for utt_id in sorted(drop) if utt_id in speakers}
+    for name in values:
+        if _is_by_utterance(name, values):
+            values[name] = {key: value for key, value in values[name].items() if key not in drop}
+    return dropped
 
 
 def _trim_segments(values: dict[str, dict[str, str]]) -> list[str]:

@@ -1,8 +1,8 @@
 """Compute a frontend's features of a whole data dir into an ark store.
 
 All headers are checked before any work. Then samples are decoded, checked and turned into features in one
-pass by a pool of processes; after a fault the pass goes on, so that one run names every bad file, but then
-nothing is written.
+pass by a pool of processes; after a fault the pass goes on, so that one run names every bad file, but then no
+store is written: only a list of the bad utterances, for `fix-data --drop`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from sertoolkit import registry
+from sertoolkit.audio.augmentation import Augmentation, Variant, amplify
 from sertoolkit.audio.read import AudioInfo, level_faults, probe, read_audio
 from sertoolkit.config import from_dict, hash_of, to_dict
 from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.corpus.dropped import write_drop_list
 from sertoolkit.corpus.lists import duplicates
 from sertoolkit.corpus.validate import validate
 from sertoolkit.errors import AudioError, ConfigError, DataError, SertoolkitError, report_faults
@@ -36,6 +38,9 @@ from sertoolkit.processes import end_with_parent
 from sertoolkit.storage.ark import ArkWriter
 
 logger = logging.getLogger(__name__)
+
+Faults = dict[str, tuple[str, str]]
+"""(Reason in a word or two, message) by utterance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +53,8 @@ class ExtractOptions:
         min_dur: shortest utterance, in seconds; the frontend's own limit holds besides
         max_dur: longest utterance, in seconds
         tempos: a copy of each utterance for each factor; 1.0 is the plain one
-        drop_bad: leave out utterances that are damaged, too short or too long, with a count, instead of
-            refusing all
+        copies: drawn copies of each utterance, the plain one included
+        augmentation: what they are drawn from
         compress: store in 16 bits
 
     Raises:
@@ -62,7 +67,8 @@ class ExtractOptions:
     min_dur: float = 0.0
     max_dur: float = 120.0
     tempos: tuple[float, ...] = (1.0,)
-    drop_bad: bool = False
+    copies: int = 1
+    augmentation: Augmentation = field(default_factory=Augmentation)
     compress: bool = False
 
     def __post_init__(self) -> None:
@@ -70,35 +76,23 @@ class ExtractOptions:
             raise ConfigError(
                 f"min_dur {self.min_dur:g} and max_dur {self.max_dur:g}: expected 0 <= min_dur < max_dur"
             )
-        names = [copy_id("", tempo) for tempo in self.tempos]
+        names = [tempo_id("", tempo) for tempo in self.tempos]
         if not names or len(set(names)) < len(names) or not all(0.5 <= tempo <= 2 for tempo in self.tempos):
             raise ConfigError(
                 f"tempo {self.tempos}: expected different factors from 0.5 to 2, such as 0.9 1.0 1.1"
             )
+        if self.copies < 1:
+            raise ConfigError(f"copies {self.copies}: expected at least 1, the plain one")
+        if self.copies > 1 and self.tempos != (1.0,):
+            raise ConfigError(
+                f"tempo {self.tempos} and {self.copies} copies: choose copies at fixed tempos or drawn ones"
+            )
 
-
-@dataclass
-class Summary:
-    """What became of the utterances.
-
-    Args:
-        num_utts: in the data dir
-        num_arrays: written, tempo copies included
-        dropped: reason by utterance that was left out
-
-    """
-
-    num_utts: int
-    num_arrays: int = 0
-    dropped: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        counts = Counter(self.dropped.values())
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-        return (
-            f"kept {self.num_utts - len(self.dropped)} of {self.num_utts} "
-            f"utterances{': dropped ' + reasons if reasons else ''}"
-        )
+    def variants(self, utt_id: str) -> dict[str, Variant]:
+        """What to make of an utterance: variant by id of the copy."""
+        if self.copies > 1:
+            return self.augmentation.copies(utt_id, self.copies)
+        return {tempo_id(utt_id, tempo): Variant(tempo=tempo) for tempo in self.tempos}
 
 
 @dataclass(frozen=True)
@@ -112,13 +106,13 @@ class _Item:
 @dataclass(frozen=True)
 class _Result:
     item: _Item
-    arrays: list[np.ndarray] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
     digest: str = ""
     warnings: tuple[str, ...] = ()
     fault: tuple[str, str] | None = None  # reason in a word or two, message
 
 
-def copy_id(utt_id: str, tempo: float) -> str:
+def tempo_id(utt_id: str, tempo: float) -> str:
     """Id of the copy of an utterance at a tempo; the plain one keeps its id."""
     return utt_id if tempo == 1.0 else f"{utt_id}-tempo{tempo:g}"
 
@@ -130,7 +124,7 @@ def extract(
     *,
     options: ExtractOptions | None = None,
     num_jobs: int = 1,
-) -> Summary:
+) -> int:
     """Compute features of all utterances and write the store.
 
     The bytes of the store depend on audio, frontend and options alone, not on ``num_jobs``.
@@ -144,10 +138,11 @@ def extract(
         num_jobs: processes, each with one thread
 
     Returns:
-        counts, and what was dropped and why
+        number of arrays, copies included
 
     Raises:
-        DataError: if the data dir or audio in it has faults; all of them are named
+        DataError: if the data dir or audio in it has faults; all of them are named, and listed in the file
+            OUT.bad
         OSError: if the store cannot be written
 
     """
@@ -158,10 +153,8 @@ def extract(
         DataError,
     )
     data = DataDir.read(data_dir)
-    summary = Summary(len(data.utt2spk))
-    items = _check_headers(
-        [_Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids], frontend, options, summary
-    )
+    items = [_Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids]
+    _refuse(_check_headers(items, frontend, options), out)
     meta = {
         "kind": "features",
         "frontend": frontend.name,
@@ -171,26 +164,25 @@ def extract(
         "resample": options.resample,
         "channel": options.channel,
         "tempos": list(options.tempos),
+        "copies": options.copies,
+        "augmentation": to_dict(options.augmentation) if options.copies > 1 else None,
     }
     with ArkWriter(out, meta, compress=options.compress) as writer:
         worker = _Worker(frontend, options)
         results = _run_pool(items, worker, num_jobs) if num_jobs > 1 else _run_here(items, worker)
         bar = tqdm(results, total=len(items), desc=f"extract {frontend.name}", unit="utt", mininterval=1)
-        digests = _write(bar, writer, options, summary)
+        digests = _write(bar, writer, out)
         # of the samples, so the same on another machine and after a copy
         writer.meta["input_hash"] = hash_of(digests)
     for group in duplicates(digests):
         logger.warning("%s: the same audio under %d ids: %s", data_dir, len(group), ", ".join(group[:5]))
-    logger.info("%s: %s", data_dir, summary)
-    return summary
+    return len(items) * len(options.variants(""))
 
 
-def _check_headers(
-    items: list[_Item], frontend: Frontend, options: ExtractOptions, summary: Summary
-) -> list[_Item]:
-    """The items that can be used, after a look at all headers."""
+def _check_headers(items: list[_Item], frontend: Frontend, options: ExtractOptions) -> Faults:
+    """Faults that headers tell."""
     infos: dict[str, AudioInfo | AudioError] = {}
-    faults: dict[str, tuple[str, str]] = {}
+    faults: Faults = {}
     wrong: list[str] = []
     rates: Counter[int] = Counter()
     for item in items:
@@ -221,11 +213,9 @@ def _check_headers(
         f"audio does not fit {frontend.name} ({frontend.sampling_rate} Hz, one channel); files by rate: "
         f"{dict(sorted(rates.items()))}"
     )
-    if wrong and not options.drop_bad:  # all at once
-        wrong += [message for _, message in faults.values()]
-    report_faults(title, wrong, DataError, limit=1000)
-    _judge(faults, options, summary)
-    return [item for item in items if item.utt_id not in faults]
+    if wrong:  # all at once
+        report_faults(title, wrong + [message for _, message in faults.values()], DataError, limit=1000)
+    return faults
 
 
 def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions) -> tuple[str, str] | None:
@@ -241,23 +231,22 @@ def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions
     return None
 
 
-def _judge(faults: dict[str, tuple[str, str]], options: ExtractOptions, summary: Summary) -> None:
-    """Refuse faulty utterances, or drop them where that was asked for."""
-    messages = [message for _, message in faults.values()]
-    if not options.drop_bad:
-        report_faults("audio (--drop_bad leaves these out)", messages, DataError, limit=1000)
-    for message in messages:
-        logger.warning("dropped: %s", message)
-    summary.dropped.update({utt_id: reason for utt_id, (reason, _) in faults.items()})
-    if len(summary.dropped) == summary.num_utts:
-        raise DataError("all utterances were dropped; see the warnings above")
+def _refuse(faults: Faults, out: str | os.PathLike[str]) -> None:
+    """Raise if there are faults, and list the utterances that have them."""
+    if not faults:
+        return
+    listed = f"{os.fspath(out)}.bad"
+    write_drop_list(listed, {utt_id: reason for utt_id, (reason, _) in faults.items()})
+    title = (
+        f"audio (to leave these out: cat {listed} >> drop.txt, and name drop.txt by --drop, of a recipe or of "
+        "sertoolkit fix-data)"
+    )
+    report_faults(title, [message for _, message in faults.values()], DataError, limit=1000)
 
 
-def _write(
-    results: Iterator[_Result], writer: ArkWriter, options: ExtractOptions, summary: Summary
-) -> dict[str, str]:
+def _write(results: Iterator[_Result], writer: ArkWriter, out: str | os.PathLike[str]) -> dict[str, str]:
     """Store results as they come; hashes of the samples by utterance."""
-    faults: dict[str, tuple[str, str]] = {}
+    faults: Faults = {}
     levels: dict[str, list[str]] = {}
     digests = {}
     for result in results:
@@ -266,18 +255,15 @@ def _write(
             levels.setdefault(warning, []).append(utt_id)
         if result.fault:
             faults[utt_id] = result.fault
-            continue
         digests[utt_id] = result.digest
-        if faults and not options.drop_bad:
-            continue  # nothing will be stored; go on only to name the other faults
-        for tempo, array in zip(options.tempos, result.arrays, strict=True):
-            writer.write(copy_id(utt_id, tempo), array)
-            summary.num_arrays += 1
+        if not faults:  # else nothing will be stored: go on only to name the other faults
+            for copy_id, array in result.arrays.items():
+                writer.write(copy_id, array)
     for warning, utt_ids in sorted(levels.items()):
         logger.warning(
-            "%d of %d utterances are %s: %s", len(utt_ids), summary.num_utts, warning, ", ".join(utt_ids[:5])
+            "%d of %d utterances are %s: %s", len(utt_ids), len(digests), warning, ", ".join(utt_ids[:5])
         )
-    _judge(faults, options, summary)
+    _refuse(faults, out)
     return digests
 
 
@@ -307,10 +293,13 @@ class _Worker:
             warnings=tuple(level_faults(waveform)),
         )
         try:
-            arrays = [self.frontend(waveform, rate, tempo=tempo) for tempo in self.options.tempos]
+            arrays = {
+                copy_id: self.frontend(amplify(waveform, variant.gain), rate, tempo=variant.tempo)
+                for copy_id, variant in self.options.variants(item.utt_id).items()
+            }
         except AudioError as error:
             return replace(result, fault=("refused by the frontend", f"{where}: {item.path}: {error}"))
-        if not all(np.isfinite(array).all() for array in arrays):
+        if not all(np.isfinite(array).all() for array in arrays.values()):
             return replace(
                 result, fault=("features not finite", f"{where}: {item.path}: features are not finite")
             )

@@ -16,9 +16,11 @@ import soundfile
 
 import sertoolkit
 from sertoolkit import registry
+from sertoolkit.audio.augmentation import Augmentation
 from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.corpus.dropped import read_drop_list
 from sertoolkit.errors import ConfigError, DataError
-from sertoolkit.features.dump import ExtractOptions, Summary, copy_id, extract
+from sertoolkit.features.dump import ExtractOptions, extract, tempo_id
 from sertoolkit.storage.ark import ArkReader
 
 # A frontend of a user's own: level of frames of 160 samples. Its file is what processes load.
@@ -100,10 +102,9 @@ def steps(*levels: float) -> np.ndarray:
 
 def test_features_of_all_utterances_are_stored(tmp_path: Path, level) -> None:
     data_dir = make_data(tmp_path, b=steps(0.1, 0.2, 0.3), a=steps(-0.5, 0.5))
-    summary = extract(data_dir, level, tmp_path / "out")
+    assert extract(data_dir, level, tmp_path / "out") == 2
     store = ArkReader(tmp_path / "out")
 
-    assert (summary.num_utts, summary.num_arrays, summary.dropped) == (2, 2, {})
     assert store.num_frames == {"s-a": 2, "s-b": 3}
     np.testing.assert_allclose(store["s-b"], [[0.1], [0.2], [0.3]], rtol=1e-6)
 
@@ -139,7 +140,23 @@ def test_tempo_copies_stand_beside_the_plain_utterance(tmp_path: Path, level) ->
 
 @pytest.mark.parametrize(("tempo", "utt_id"), [(1.0, "a-1"), (0.9, "a-1-tempo0.9"), (1.1, "a-1-tempo1.1")])
 def test_the_plain_copy_keeps_its_id(tempo: float, utt_id: str) -> None:
-    assert copy_id("a-1", tempo) == utt_id
+    assert tempo_id("a-1", tempo) == utt_id
+
+
+def test_drawn_copies_stand_beside_the_plain_utterance(tmp_path: Path, level) -> None:
+    data_dir = make_data(tmp_path, a=np.full(16000, 0.1, np.float32))
+    augmentation = Augmentation(seed=3)
+    extract(data_dir, level, tmp_path / "out", options=ExtractOptions(copies=3, augmentation=augmentation))
+    store = ArkReader(tmp_path / "out")
+
+    assert store.meta["copies"] == 3
+    assert store.meta["augmentation"] == {"tempo": [0.85, 1.15], "gain": [-3.0, 6.0], "seed": 3}
+    assert list(store) == ["s-a", "s-a-aug1", "s-a-aug2"]
+    np.testing.assert_allclose(store["s-a"], 0.1, rtol=1e-6)
+    for number in (1, 2):
+        drawn, found = augmentation.draw("s-a", number), store[f"s-a-aug{number}"]
+        assert len(found) == len(range(0, 16000 - 159, round(160 * drawn.tempo)))
+        np.testing.assert_allclose(found, 0.1 * 10 ** (drawn.gain / 20), rtol=1e-6)
 
 
 def test_segments_are_cut_from_their_recording(tmp_path: Path, level) -> None:
@@ -157,9 +174,9 @@ def test_segments_are_cut_from_their_recording(tmp_path: Path, level) -> None:
 
 def test_processes_give_the_same_bytes_as_none(tmp_path: Path, plugin: Path, level) -> None:
     rng = np.random.default_rng(0)
-    audio = {f"u{i:02d}": rng.uniform(-0.5, 0.5, 1600).astype(np.float32) for i in range(12)}
+    audio = {f"u{i:02d}": rng.uniform(-0.2, 0.2, 1600).astype(np.float32) for i in range(12)}
     data_dir = make_data(tmp_path, **audio)
-    options = ExtractOptions(tempos=(0.9, 1.0))
+    options = ExtractOptions(copies=2)
     extract(data_dir, level, tmp_path / "one", options=options)
     extract(data_dir, level, tmp_path / "two", options=options, num_jobs=2)
 
@@ -210,36 +227,25 @@ def test_a_failure_keeps_the_old_store(tmp_path: Path, level) -> None:
     assert list(ArkReader(tmp_path / "out")) == ["s-a"]
 
 
-def test_bad_utterances_are_dropped_with_counts_when_asked(
-    tmp_path: Path, level, caplog: pytest.LogCaptureFixture
-) -> None:
-    data_dir = make_data(tmp_path, empty=b"", good=GOOD, long=np.tile(GOOD, 20), nan=NAN, short=GOOD[:100])
-    with caplog.at_level(logging.WARNING):
-        summary = extract(
-            data_dir, level, tmp_path / "out", options=ExtractOptions(drop_bad=True, max_dur=0.1)
-        )
+@pytest.mark.parametrize("bad", [{"empty": b"", "short": GOOD[:100]}, {"nan": NAN, "worse": steps(0.8)}])
+def test_what_is_refused_is_listed_with_its_reason(tmp_path: Path, level, bad: dict) -> None:
+    data_dir = make_data(tmp_path, good=GOOD, **bad)
+    with pytest.raises(DataError, match="--drop"):
+        extract(data_dir, level, tmp_path / "out")
 
-    assert list(ArkReader(tmp_path / "out")) == ["s-good"]
-    assert str(summary) == "kept 1 of 5 utterances: dropped 1 too long, 1 too short, 2 unreadable"
-    for utt_id in ("s-empty", "s-long", "s-nan", "s-short"):
-        assert f"dropped: utterance {utt_id}: " in caplog.text
-
-
-def test_dropping_everything_is_an_error(tmp_path: Path, level) -> None:
-    data_dir = make_data(tmp_path, nan=NAN, short=GOOD[:100])
-    with pytest.raises(DataError, match="all utterances were dropped"):
-        extract(data_dir, level, tmp_path / "out", options=ExtractOptions(drop_bad=True))
+    reasons = {
+        "empty": "unreadable",
+        "nan": "unreadable",
+        "short": "too short",
+        "worse": "features not finite",
+    }
+    assert read_drop_list(tmp_path / "out.bad") == {f"s-{name}": reasons[name] for name in bad}
 
 
-def test_summary_of_no_loss_is_short() -> None:
-    assert str(Summary(3)) == "kept 3 of 3 utterances"
-
-
-@pytest.mark.parametrize("drop_bad", [False, True])
-def test_other_rates_and_channels_are_refused_with_counts(tmp_path: Path, level, drop_bad: bool) -> None:
+def test_other_rates_and_channels_are_refused_with_counts(tmp_path: Path, level) -> None:
     data_dir = make_data(tmp_path, a=GOOD, b=(GOOD, 8000), c=np.stack([GOOD, GOOD], axis=1))
     with pytest.raises(DataError) as caught:
-        extract(data_dir, level, tmp_path / "out", options=ExtractOptions(drop_bad=drop_bad))
+        extract(data_dir, level, tmp_path / "out")
 
     for part in (
         "{8000: 1, 16000: 2}",

@@ -485,7 +485,7 @@ def test_every_command_of_the_readme_does_what_it_says(command: str, line, copie
         output = copied.call(words, cwd=copied.folder / "ser")
         assert {
             "validate-data": "Successfully validated",
-            "extract": "kept 60 of 60",
+            "extract": ": 60 arrays",
             "score": "most-frequent",
             "predict": "usage: sertoolkit predict",
             "--help": "usage: sertoolkit",
