@@ -82,11 +82,14 @@ stage_inputs "$asr_exp/model.safetensors"
 stage_outputs "$asr_exp/asr.safetensors"
 
 preflight() {
+  local checked=()
   if will_run data && [ ! -d "$corpus_dir" ] && ! will_run download && [ -e "$RECIPE_DIR/local/download.sh" ]; then
-    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or fetch it by --stage download"
+    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or $fetch_advice"
   fi
-  if will_run train && [ ! -f "$asr_config" ]; then fault "--asr_config $asr_config: no such file"; fi
-  case $token_type in char | bpe | unigram) ;; *) fault "--token_type $token_type: expected char, bpe or unigram" ;; esac
+  if will_run features || will_run train; then checked+=(--asr_frontend "$frontend"); fi
+  if will_run tokens; then checked+=(--token_type "$token_type"); fi
+  if will_run train; then checked+=(--asr_config "$asr_config" "${overrides[@]}"); fi
+  if [ ${#checked[@]} -gt 0 ]; then check sertoolkit check-recipe "${checked[@]}"; fi
   case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1" ;; esac
 }
 
@@ -132,6 +135,10 @@ stage_score() {
 }
 stage_pack() { run sertoolkit pack --asr_exp "$asr_exp" --out "$asr_exp/asr.safetensors"; }
 after_stages() {
-  if [ -e "$asr_exp/asr.safetensors" ]; then log "recogniser: $asr_exp/asr.safetensors; try: sertoolkit transcribe --help"; fi
+  local bundle=$asr_exp/asr.safetensors
+  if [ -e "$bundle" ]; then
+    log "recogniser: $(from_here "$bundle")"
+    suggest "$datadir/${test_names[0]}" transcribe --asr_exp "$(from_here "$bundle")"
+  fi
 }
 run_stages "$expdir"

@@ -10,7 +10,9 @@ set -euo pipefail
 . "$MAIN_ROOT/tools/stages.sh"
 
 usage="run.sh [options]: train emotion systems on the layers of a frozen recogniser, and print their table.
-Stages: -1 download | 0 data | 1 protocol | 2 features | 3 encode | 4 train | 5 score | 6 analyse | 7 report | 8 pack"
+Stages: -1 download | 0 data | 1 protocol | 2 features | 3 encode | 4 train | 5 score | 6 analyse | 7 report | 8 pack
+A run that lacks systems, folds or seeds of the recipe's own (the defaults below) is partial: its trainings stand in the
+same folder, but table, figures, RESULTS.md and packed model go to EXPDIR/ser/partial; those of the whole stay as they are."
 option corpus_dir:path "$RECIPE_DIR/downloads" "folder of the corpus as its publisher ships it"
 option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
@@ -39,13 +41,28 @@ option folds all 'all, or e.g. "fold-01 fold-02"'
 option seeds 1 'runs of each fold, e.g. "1 2 3"'
 option plugin:path "" "file of your own heads"
 option title "" "first line of RESULTS.md"
-option results:path "$RECIPE_DIR/RESULTS.md" "where the report goes; of tagged experiments, to their folder"
+option results:path "$RECIPE_DIR/RESULTS.md" "where the report goes; by default of tagged and partial runs: their folder"
 option pack_system "" "system to pack; default: the last of --systems"
 parse_options "$@"
 
 if [ "$random_encoder" = true ]; then ser_tag=${ser_tag:-random}; fi
 ser_exp=$expdir/ser${ser_tag:+_$ser_tag}
-if [ -n "$ser_tag" ]; then results=$ser_exp/RESULTS.md; fi
+# True where a word of option $1 in the recipe's own run is missing from this one.
+lacks() {
+  local word words
+  read -ra words <<<"${option_default[$1]}"
+  for word in "${words[@]}"; do
+    [[ " ${!1} " == *" $word "* ]] || return 0
+  done
+  return 1
+}
+summary=$ser_exp # table, figures, packed model
+partial=false
+if [ -z "$ser_tag" ] && { lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }; }; then
+  partial=true summary=$ser_exp/partial
+fi
+if [ "$results" = "${option_default[results]}" ] && [ "$ser_tag$partial" != false ]; then results=$summary/RESULTS.md; fi
+bundle=$summary/ser.safetensors
 encoder=$asr_exp # its file
 case $encoder in "" | *.safetensors) ;; *) encoder+=/model.safetensors ;; esac
 if [[ $asr_exp != "$asr_recipe"/* ]]; then asr_recipe=""; fi # the user's own recogniser
@@ -68,9 +85,8 @@ pack_system=${pack_system:-${system_names[-1]:-}}
 changes=()
 for setting in "${settings[@]}"; do changes+=(--set "$setting"); done
 if [ -n "$plugin" ]; then changes+=(--plugin "$plugin"); fi
-partial=() # folds that are not there are missing on purpose
-if [ "$folds" != all ]; then partial=(--partial); fi
-scored=(--exp "$ser_exp" --protocol_dir "$protocol_dir" --systems "$systems" "${partial[@]}")
+scored=(--exp "$summary" --protocol_dir "$protocol_dir" --systems "$systems")
+if [ "$folds" != all ]; then scored+=(--partial); fi # folds that are not there are missing on purpose
 
 add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make the data dir" "$datadir"
@@ -101,50 +117,37 @@ stage_inputs "$ser_config" "$protocol_dir" "$side"
 if [ "$with_recogniser" = true ]; then stage_inputs "$layers"; fi
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "${system_names[@]/#/$ser_exp/}"
-add_stage 5 score "print the table" "$ser_exp"
+add_stage 5 score "print the table" "$summary"
 stage_options systems folds
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
-stage_outputs "$ser_exp/table.tsv" "$ser_exp/scores.json"
-add_stage 6 analyse "draw confusions and results by speaker" "$ser_exp"
+stage_outputs "$summary/table.tsv" "$summary/scores.json"
+add_stage 6 analyse "draw confusions and results by speaker" "$summary"
 stage_options systems folds
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
-stage_outputs "$ser_exp/analysis"
-add_stage 7 report "write RESULTS.md" "$ser_exp"
+stage_outputs "$summary/analysis"
+add_stage 7 report "write RESULTS.md" "$summary"
 stage_options systems folds title
-stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$ser_exp/analysis"
+stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
 stage_outputs "$results"
-add_stage 8 pack "put one system into one file" "$ser_exp"
+add_stage 8 pack "put one system into one file" "$summary"
 stage_options pack_system
 stage_inputs "$ser_exp/$pack_system"
-stage_outputs "$ser_exp/ser.safetensors"
+stage_outputs "$bundle"
 
-# Names of the chosen systems that read layers; fails on a wrong configuration.
-systems_with_layers() {
-  python - "$ser_config" "$systems" "$ser_args" 2>&1 <<'END'
-import sys
-from pathlib import Path
-from sertoolkit.config import load_config
-from sertoolkit.training.config import SerConfig
-
-config = load_config(SerConfig, Path(sys.argv[1]), sys.argv[3].split())
-print(*(name for name, system in config.choose(sys.argv[2].split()).items() if system.layers))
-END
-}
 preflight() {
-  local layered
+  local checked=()
   if will_run data && [ ! -d "$corpus_dir" ] && ! will_run download && [ -e "$RECIPE_DIR/local/download.sh" ]; then
-    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or fetch it by --stage download"
+    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or $fetch_advice"
   fi
-  if [ ! -f "$protocol" ]; then fault "--protocol $protocol: no such file"; fi
-  if [ -n "$plugin" ] && [ ! -f "$plugin" ]; then fault "--plugin $plugin: no such file"; fi
+  if will_run protocol; then checked+=(--protocol "$protocol"); else checked+=(--protocol_dir "$protocol_dir"); fi
+  if will_run features; then checked+=(--side_frontend "$side_frontend" --asr_frontend "$asr_frontend"); fi
   if will_run encode || will_run train; then
-    if ! layered=$(systems_with_layers); then
-      fault "${layered##*ConfigError: }"
-    elif [ -n "$layered" ] && [ -z "$asr_exp" ]; then
-      fault "$layered read layers of a recogniser: name it by --asr_exp (a folder or bundle that an asr recipe made)"
-    elif [ -n "$layered" ] && [ ! -e "$encoder" ] && [ -z "$asr_recipe" ]; then
-      fault "--asr_exp $asr_exp: no recogniser there; an asr recipe makes one (egs/english_small/asr/run.sh)"
-    fi
+    checked+=(--ser_config "$ser_config" "${changes[@]}" --systems "$systems" --folds "$folds" --seeds "$seeds")
+    if [ -n "$asr_exp" ]; then checked+=(--asr_exp "$asr_exp"); fi
+    if [ -n "$asr_recipe" ]; then checked+=(--asr_recipe "$asr_recipe"); fi
+  fi
+  if will_run protocol || will_run features || will_run encode || will_run train; then
+    check sertoolkit check-recipe "${checked[@]}"
   fi
   if [[ " $systems " != *" $pack_system "* ]]; then fault "--pack_system $pack_system: not among --systems"; fi
 }
@@ -191,7 +194,14 @@ stage_train() {
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
     --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj"
 }
-stage_score() { run sertoolkit score "${scored[@]}"; }
+stage_score() {
+  local name
+  if [ "$partial" = true ]; then # the commands see a folder with the chosen systems alone
+    run mkdir -p "$summary"
+    for name in "${system_names[@]}" config.yaml environment.yaml; do run ln -sfn "../$name" "$summary/$name"; done
+  fi
+  run sertoolkit score "${scored[@]}"
+}
 stage_analyse() { run sertoolkit analyse "${scored[@]}"; }
 stage_report() {
   run sertoolkit report "${scored[@]}" --out "$results" --title "${title:-$RECIPE}" \
@@ -201,10 +211,16 @@ stage_pack() {
   local recogniser=()
   if [ "$with_recogniser" = true ]; then recogniser=(--asr_exp "$frozen"); fi
   if [ -n "$plugin" ]; then recogniser+=(--plugin "$plugin"); fi
-  run sertoolkit pack --ser_exp "$ser_exp" --system "$pack_system" "${recogniser[@]}" --out "$ser_exp/ser.safetensors"
+  run sertoolkit pack --ser_exp "$ser_exp" --system "$pack_system" "${recogniser[@]}" --out "$bundle"
 }
 after_stages() {
-  if [ -e "$results" ]; then log "results: $results"; fi
-  if [ -e "$ser_exp/ser.safetensors" ]; then log "model: $ser_exp/ser.safetensors; try: sertoolkit predict --help"; fi
+  if [ -e "$results" ]; then log "results: $(from_here "$results")"; fi
+  if [ "$partial" = true ]; then
+    log "a partial run: fewer systems, folds or seeds than the recipe's own, whose RESULTS.md and model are as they were"
+  fi
+  if [ -e "$bundle" ]; then
+    log "model: $(from_here "$bundle")"
+    suggest "$data" predict --model "$(from_here "$bundle")" ${plugin:+--plugin "$(from_here "$plugin")"}
+  fi
 }
 run_stages "$expdir"
