@@ -21,13 +21,14 @@ option ngpu:int 0 "1: train on a GPU"
 
 option local_data_opts "" "more options of local/data.sh"
 option data_scripts "" "scripts of other recipes that local/data.sh calls: files or folders, from the root of the project"
+option drop:path "" "utterances to leave out of the data dirs: lines of id and reason, as extract lists what it refuses"
 option train_set train "data dir of the training set"
 option valid_set valid "data dir of the validation set, which selects the epoch"
 option test_sets test "data dirs to decode and score"
 
 option frontend power_spectrogram "features of the recogniser"
 option tempo "1.0" 'copies of the training set, e.g. "0.9 1.0 1.1"'
-option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --drop_bad"'
+option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --max_dur 60"'
 option token_type char "char, bpe or unigram"
 option nbpe:count 500 "number of tokens, for bpe and unigram"
 option asr_config:path "$RECIPE_DIR/conf/asr.yaml" "encoder and training"
@@ -52,6 +53,7 @@ add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make data dirs" "$datadir"
 stage_options local_data_opts
 stage_inputs "$RECIPE_DIR/local" "${data_script_names[@]/#/$MAIN_ROOT/}"
+if [ -n "$drop" ]; then stage_inputs "$drop"; fi
 if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # else stage data makes the corpus
 stage_outputs "${sets[@]/#/$datadir/}"
 add_stage 1 features "compute features" "$dumpdir"
@@ -82,10 +84,9 @@ stage_inputs "$asr_exp/model.safetensors"
 stage_outputs "$asr_exp/asr.safetensors"
 
 preflight() {
+  if [ -n "$drop" ] && [ ! -f "$drop" ]; then fault "--drop $drop: no such file"; fi
   local checked=()
-  if will_run data && [ ! -d "$corpus_dir" ] && ! will_run download && [ -e "$RECIPE_DIR/local/download.sh" ]; then
-    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or $fetch_advice"
-  fi
+  check_corpus
   if will_run features || will_run train; then checked+=(--asr_frontend "$frontend"); fi
   if will_run tokens; then checked+=(--token_type "$token_type"); fi
   if will_run train; then checked+=(--asr_config "$asr_config" "${overrides[@]}"); fi
@@ -102,7 +103,10 @@ stage_download() {
 }
 stage_data() {
   run bash "$RECIPE_DIR/local/data.sh" --corpus_dir "$corpus_dir" --datadir "$datadir" --nj "$nj" "${local_data_words[@]}"
-  for name in "${sets[@]}"; do run sertoolkit validate-data --data_dir "$datadir/$name" --needs text; done
+  for name in "${sets[@]}"; do
+    run sertoolkit validate-data --data_dir "$datadir/$name" --needs text
+    if [ -n "$drop" ]; then run sertoolkit fix-data --data_dir "$datadir/$name" --drop "$drop"; fi
+  done
 }
 stage_features() {
   for name in "${sets[@]}"; do

@@ -27,11 +27,12 @@ option random_encoder:flag false "freeze that recogniser with fresh random weigh
 
 option local_data_opts "" "more options of local/data.sh"
 option data_scripts "" "scripts of other recipes that local/data.sh calls: files or folders, from the root of the project"
+option drop:path "" "utterances to leave out of the data dirs: lines of id and reason, as extract lists what it refuses"
 option data_set all "data dir with all speakers"
 option protocol:path "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" "classes, folds, validation rule"
 option side_frontend mfcc_pitch "features of the systems with a branch of their own"
 option asr_frontend power_spectrogram "features of the recogniser"
-option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --drop_bad"'
+option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --max_dur 60"'
 
 option ser_config:path "$RECIPE_DIR/conf/ser.yaml" "systems and training"
 option ser_args "" 'changes to it, e.g. "training.max_epochs=5"'
@@ -61,7 +62,9 @@ partial=false
 if [ -z "$ser_tag" ] && { lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }; }; then
   partial=true summary=$ser_exp/partial
 fi
-if [ "$results" = "${option_default[results]}" ] && [ "$ser_tag$partial" != false ]; then results=$summary/RESULTS.md; fi
+if [ "$results" = "${option_default[results]}" ] && { [ -n "$ser_tag" ] || [ "$partial" = true ]; }; then
+  results=$summary/RESULTS.md
+fi
 bundle=$summary/ser.safetensors
 encoder=$asr_exp # its file
 case $encoder in "" | *.safetensors) ;; *) encoder+=/model.safetensors ;; esac
@@ -92,6 +95,7 @@ add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make the data dir" "$datadir"
 stage_options local_data_opts
 stage_inputs "$RECIPE_DIR/local" "${data_script_names[@]/#/$MAIN_ROOT/}"
+if [ -n "$drop" ]; then stage_inputs "$drop"; fi
 if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # else stage data makes the corpus
 stage_outputs "$data"
 add_stage 1 protocol "fix classes and folds, look for leaks" "$ser_exp"
@@ -135,12 +139,10 @@ stage_inputs "$ser_exp/$pack_system"
 stage_outputs "$bundle"
 
 preflight() {
-  local checked=()
-  if will_run data && [ ! -d "$corpus_dir" ] && ! will_run download && [ -e "$RECIPE_DIR/local/download.sh" ]; then
-    fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or $fetch_advice"
-  fi
+  if [ -n "$drop" ] && [ ! -f "$drop" ]; then fault "--drop $drop: no such file"; fi
+  local checked=(--side_frontend "$side_frontend" --asr_frontend "$asr_frontend")
+  check_corpus
   if will_run protocol; then checked+=(--protocol "$protocol"); else checked+=(--protocol_dir "$protocol_dir"); fi
-  if will_run features; then checked+=(--side_frontend "$side_frontend" --asr_frontend "$asr_frontend"); fi
   if will_run encode || will_run train; then
     checked+=(--ser_config "$ser_config" "${changes[@]}" --systems "$systems" --folds "$folds" --seeds "$seeds")
     if [ -n "$asr_exp" ]; then checked+=(--asr_exp "$asr_exp"); fi
@@ -170,6 +172,7 @@ stage_download() {
 stage_data() {
   run bash "$RECIPE_DIR/local/data.sh" --corpus_dir "$corpus_dir" --datadir "$datadir" --nj "$nj" "${local_data_words[@]}"
   run sertoolkit validate-data --data_dir "$data" --needs "text utt2emo"
+  if [ -n "$drop" ]; then run sertoolkit fix-data --data_dir "$data" --drop "$drop"; fi
 }
 stage_protocol() { run sertoolkit protocol --protocol "$protocol" --data_dir "$data" --out "$protocol_dir"; }
 stage_features() {
