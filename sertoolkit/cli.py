@@ -33,6 +33,7 @@ COMMANDS = {
     "pack": "put all that inference needs into one file",
     "transcribe": "what a recogniser hears in audio files",
     "predict": "which emotion a packed model hears in audio files",
+    "check-recipe": "report every fault of a recipe's settings before it runs (used by the recipes)",
     "stage": "bookkeeping of recipe stages: stamps, status (used by the recipes)",
 }
 
@@ -107,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     def run(parsed: argparse.Namespace) -> int | None:
-        for path in parsed.plugin:
+        # check-recipe loads them itself: a wrong file is one fault among others there
+        for path in [] if getattr(command, "REPORTS_PLUGINS", False) else parsed.plugin:
             from sertoolkit import registry
 
             registry.load_plugin(path)

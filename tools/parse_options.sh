@@ -4,7 +4,9 @@
 #   usage="asr.sh [options]: train a recogniser and score it."
 #   option nj:count 4 "processes that work side by side"
 #   option asr_config:path "$RECIPE_DIR/conf/asr.yaml" "configuration of the recogniser"
-#   parse_options "$@"        # afterwards $nj and $asr_config hold the values
+#   parse_options --nj 8 -- "$@"   # afterwards $nj and $asr_config hold the values
+#
+# What stands before -- are the recipe's own settings: option_default and --help know them as defaults.
 #
 # On the command line: --foo-bar v, --foo_bar v, --foo_bar=v; a flag also without value. Types: text (the default),
 # path (made absolute; relative ones are taken from where the user stands), count (1, 2, ...), int, flag (true or
@@ -84,7 +86,8 @@ option_fault() {
 }
 
 parse_options() {
-  local word name value near fault faults=()
+  local word name value near fault faults=() of_recipe=true
+  local -A given=()
   while [ $# -gt 0 ]; do
     word=$1
     shift
@@ -94,6 +97,13 @@ parse_options() {
         exit 0
         ;;
       --?*) ;;
+      --)
+        if [ "$of_recipe" = true ]; then # the first one
+          of_recipe=false
+          for name in "${!given[@]}"; do option_default[$name]=${given[$name]}; done
+          continue
+        fi
+        ;;&
       *)
         faults+=("stray word $(printf %q "$word"): every setting is an option, --name value")
         continue
@@ -129,6 +139,7 @@ parse_options() {
     else
       if [[ ${option_type[$name]} == path && $value != /* ]]; then value=$PWD/$value; fi
       declare -g "$name=$value" # -g: an option may be called as one of the variables here
+      given[$name]=$value
     fi
   done
   if [ ${#faults[@]} -gt 0 ]; then

@@ -11,7 +11,7 @@
 #
 # A finished stage leaves a stamp (`sertoolkit stage`) with hashes of all that; a stage whose stamp holds is skipped. Each
 # stage runs in a process group of its own, which gets the signals that this script gets, and which ends if it is killed.
-# Functions that a script may define: preflight (calls fault TEXT for whatever later stages would miss), before_stages
+# Functions that a script may define: preflight (calls fault TEXT or check for what later stages would miss), before_stages
 # (calls supervise for work of its own), after_stages (says what was made).
 # shellcheck disable=SC2154 # dry_run and the like are assigned by option
 
@@ -49,6 +49,22 @@ fail() {
   exit "$code"
 }
 fault() { stage_faults+=("$*"); }
+# check COMMAND...: where it fails, each line that it prints is a fault.
+check() {
+  local line answer
+  if answer=$("$@" 2>&1); then return; fi
+  while IFS= read -r line; do fault "$line"; done <<<"$answer"
+}
+# A path as short as it can be from where the user stands.
+from_here() { printf '%s' "${1#"$PWD/"}"; }
+# suggest DATA_DIR WORDS...: a command of the toolkit on the first recording of a data dir, to be pasted.
+suggest() {
+  local recording=RECORDING.wav toolkit
+  toolkit=$(from_here "$(command -v sertoolkit)")
+  if [ -f "$1/wav.scp" ]; then read -r _ recording <"$1/wav.scp"; fi
+  shift
+  log "try: $(quoted "$toolkit" "$@" "$recording")"
+}
 duration() {
   if [ "$1" -lt 60 ]; then printf '%d s' "$1"; else printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); fi
 }
@@ -252,6 +268,16 @@ check_before_start() {
     for text in "${stage_faults[@]}"; do printf '%s: error: %s\n' "$RECIPE" "$text" >&2; done
     exit 2
   fi
+}
+
+# For preflight: a corpus that stage data needs, that is not there, and that this run does not fetch.
+check_corpus() {
+  local fetch=("$(from_here "$RECIPE_DIR/run.sh")" --stage download --stop_stage download)
+  if [ -d "$corpus_dir" ] || [ ! -e "$RECIPE_DIR/local/download.sh" ] || ! will_run data || will_run download; then
+    return
+  fi
+  if [ "$corpus_dir" != "${option_default[corpus_dir]}" ]; then fetch+=(--corpus_dir "$corpus_dir"); fi
+  fault "no corpus at $corpus_dir: name its folder by --corpus_dir, or fetch it: $(quoted "${fetch[@]}")"
 }
 
 # run_stages FOLDER: the chosen stages; FOLDER is the experiment folder, locked meanwhile.

@@ -50,25 +50,47 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         CheckpointError: if the file is missing, damaged or of another kind
 
     """
-    import safetensors
     import safetensors.torch
 
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+    header = _read_header(path)
     try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
         tensors = safetensors.torch.load_file(str(path))
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged or not a safetensors file: {error}") from error
-    if not isinstance(header, dict) or not {"meta", "sha256"} <= set(header):
-        raise CheckpointError(f"{path}: not written by sertoolkit (its header lacks the checksum)")
     if tensors_hash(tensors, header["meta"]) != header["sha256"]:
         raise CheckpointError(
             f"{path}: damaged: its checksum does not hold; restore it, or remove it and make it again"
         )
     return tensors, json.loads(header["meta"])
+
+
+def load_meta(path: str | Path) -> dict[str, Any]:
+    """Plain data of a file, without the time that tensors take; their checksum is not compared.
+
+    Raises:
+        CheckpointError: if the file is missing, or its header is damaged or of another kind
+
+    """
+    try:
+        return json.loads(_read_header(Path(path))["meta"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    import safetensors
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: damaged or not a safetensors file: {error}") from error
+    if not isinstance(header, dict) or not {"meta", "sha256"} <= set(header):
+        raise CheckpointError(f"{path}: not written by sertoolkit (its header lacks the checksum)")
+    return header
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor], text: str = "") -> str:

@@ -15,4 +15,4 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
   --protocol "$MAIN_ROOT/conf/protocols/emodb4.yaml" \
   --systems "baseline-96 mp-1 mp-2 mp-3 rnn-2 progressive-2" \
   --title "EmoDB, four classes" \
-  "$@"
+  -- "$@"

@@ -12,4 +12,4 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --train_set train --valid_set valid --test_sets "test_arctic test_librispeech test_vctk test_fsdd" \
   --data_scripts "egs/mini/local egs/librispeech_tedlium_voxforge/asr/local/librispeech.py" \
   --tempo "0.9 1.0 1.1" --extract_args="--resample" \
-  "$@"
+  -- "$@"

@@ -11,4 +11,4 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --train_set train --valid_set valid --test_sets test \
   --data_scripts "egs/mini/local egs/librispeech_tedlium_voxforge/asr/local/librispeech.py" \
   --extract_args --resample \
-  "$@"
+  -- "$@"

@@ -16,4 +16,4 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
   --data_scripts "egs/mini/local egs/iemocap/ser/local/iemocap.py" \
   --extract_args --resample \
   --title "Synthetic acted speech, four classes" \
-  "$@"
+  -- "$@"

@@ -17,4 +17,9 @@ option nj:count 1 "processes; this needs one"
 parse_options "$@"
 
 if [ -d "$corpus_dir/EmoDB" ]; then corpus_dir=$corpus_dir/EmoDB; fi
+if [ ! -d "$corpus_dir/wav" ]; then
+  printf 'data.sh: error: %s: no EmoDB there (a folder wav or EmoDB/wav); name its folder by --corpus_dir, or fetch it: %s\n' \
+    "$corpus_dir" "$RECIPE_DIR/run.sh --stage download --stop_stage download" >&2
+  exit 1
+fi
 python "$here/emodb.py" --corpus_dir "$corpus_dir" --out "$datadir/all"

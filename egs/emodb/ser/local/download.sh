@@ -13,5 +13,13 @@ usage="download.sh [options]: fetch EmoDB (40.5 MB) into CORPUS_DIR/EmoDB."
 option corpus_dir:path "$RECIPE_DIR/downloads" "where it goes"
 parse_options "$@"
 
-sertoolkit download http://emodb.bilderbar.info/download/download.zip \
-  --out "$corpus_dir/emodb.zip" --extract "$corpus_dir/EmoDB"
+url=http://emodb.bilderbar.info/download/download.zip
+code=0
+sertoolkit download "$url" --out "$corpus_dir/emodb.zip" --extract "$corpus_dir/EmoDB" || code=$?
+if [ "$code" = 1 ]; then
+  cat >&2 <<END
+download.sh: where the network does not let it through: fetch $url with a browser or on another
+machine, save it as $corpus_dir/emodb.zip, and start the same command again, which unpacks it.
+END
+fi
+exit "$code"
