@@ -34,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the folds, write and print them."""
     from sertoolkit.corpus.data_dir import DataDir
+    from sertoolkit.corpus.dropped import dropped_in_words, read_dropped
     from sertoolkit.corpus.protocol import load_protocol, resolve, write_protocol
 
     resolved = resolve(load_protocol(args.protocol), DataDir.read(args.data_dir))
+    resolved.counts["left_out"] = dropped_in_words(read_dropped(args.data_dir))
     write_protocol(resolved, args.out)
     print("\n".join(_lines(resolved)))
 
@@ -50,6 +52,7 @@ def _lines(resolved: ResolvedProtocol) -> list[str]:
         f"protocol {protocol.name} version {protocol.version}, hash {resolved.hash}",
         f"kept {sum(kept.values())} of {counts['total']} utterances: {in_words(kept)}",
         f"dropped {sum(dropped.values())} for their label: {in_words(dropped) or 'none'}",
+        f"left out of the data dir before: {counts['left_out']}",
         f"{len(resolved.folds)} folds, each {protocol.folds.rule} tested once, validation: {protocol.folds.valid}",
     ]
     for name, fold in resolved.folds.items():

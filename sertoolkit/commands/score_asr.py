@@ -10,7 +10,8 @@ HELP = """Character and word error rates of recognised transcripts.
 
 Both files are Kaldi `text` lists: an utterance id, a blank, the words. Rates are over the corpus: all errors
 divided by the length of all references. Every reference needs a hypothesis (its text may be empty). Where a
-`utt2spk` lies beside the references, the rates by speaker are written too.
+`utt2spk` lies beside the references, the rates by speaker are written too; where `fix-data --drop` took
+utterances out of that data dir, they are counted.
 
   sertoolkit score-asr --ref data/test/text --hyp exp/asr/decode_test/text --out exp/asr/decode_test
 
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score, print, write."""
+    from sertoolkit.corpus.dropped import dropped_in_words, read_dropped
     from sertoolkit.scoring.recognition import score_recognition
     from sertoolkit.storage.atomic import write_json
     from sertoolkit.text.transcripts import read_transcripts
@@ -36,8 +38,12 @@ def run(args: argparse.Namespace) -> None:
         read_transcripts(args.hyp, may_be_empty=True),
         utt2spk=read_transcripts(speakers) if speakers.exists() else None,
     )
-    write_json(args.out / "scores.json", scores)
+    dropped = read_dropped(args.ref.parent)
+    write_json(args.out / "scores.json", scores | {"num_dropped": len(dropped)})
     print(f"{args.ref.parent.name}: {_line(scores)}")
+    if dropped:
+        total = scores["num_utts"] + len(dropped)
+        print(f"  {scores['num_utts']} of {total} utterances scored; dropped: {dropped_in_words(dropped)}")
     for spk_id, row in scores.get("speakers", {}).items():
         print(f"  {spk_id}: {_line(row)}")
 

@@ -68,13 +68,15 @@ def add_dropped(data_dir: str | os.PathLike[str], dropped: Mapping[str, tuple[st
 
 
 def dropped_in_words(dropped: Mapping[str, tuple[str, str]]) -> str:
-    """Counts by reason and by speaker.
+    """Counts by reason and by speaker, or "none".
 
     Examples:
         >>> dropped_in_words({"a-1": ("a", "too short"), "a-2": ("a", "unreadable"), "b-1": ("b", "too short")})
         '3 (too short 2, unreadable 1; of speakers a 2, b 1)'
 
     """
+    if not dropped:
+        return "none"
     speakers, reasons = (
         ", ".join(f"{name} {count}" for name, count in sorted(Counter(column).items()))
         for column in zip(*dropped.values(), strict=True)

@@ -85,7 +85,7 @@ def fix(path: str | os.PathLike[str], *, drop: Mapping[str, str] | None = None) 
     values = {name: {k: v for k, v in entries.values.items() if v} for name, entries in lists.items()}
     dropped = _drop(values, drop or {})
     if drop:
-        done.append(f"dropped {dropped_in_words(dropped) if dropped else 0}")
+        done.append(f"dropped {dropped_in_words(dropped)}")
     done += _trim_segments(values) + _intersect(values)
     report_faults(
         f"data dir {path}: not changed",

@@ -43,8 +43,20 @@ def test_folds_are_written_and_counts_printed(
     printed = capsys.readouterr().out
     assert "kept 6 of 9 utterances: glad 3, sad 3" in printed
     assert "dropped 3 for their label: fear 3" in printed
+    assert "left out of the data dir before: none" in printed
     assert "fold-01: test s0 (glad 1, sad 1), valid s1, train 2 utterances; 2 of 2 test sentences" in printed
     assert list(read_protocol(tmp_path / "out").folds) == ["fold-01", "fold-02", "fold-03"]
+
+
+def test_utterances_that_left_the_data_dir_are_counted(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "drop").write_text("s0-fear unreadable\n")
+    main(["fix-data", "--data_dir", str(tmp_path / "data"), "--drop", str(tmp_path / "drop")])
+    assert main(arguments) == 0
+
+    assert "left out of the data dir before: 1 (unreadable 1; of speakers s0 1)" in capsys.readouterr().out
+    assert read_protocol(tmp_path / "out").counts["left_out"] == "1 (unreadable 1; of speakers s0 1)"
 
 
 def test_running_again_replaces_with_the_same_bytes(arguments: list[str], tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def test_rates_are_printed_and_written(
     assert "test: CER 50.0 %  WER 75.0 %  of 2 utterances" in printed
 
 
+def test_scores_say_how_many_utterances_were_dropped(
+    lists: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test" / "dropped").write_text("b-2 b too short\n")
+    assert main(lists) == 0
+
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text())["num_dropped"] == 1
+    assert "2 of 3 utterances scored; dropped: 1 (too short 1; of speakers b 1)" in capsys.readouterr().out
+
+
 def test_missing_hypothesis_is_an_error(
     lists: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
