@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from sertoolkit.tasks.asr import CtcModel, pad
 from sertoolkit.text.tokens import Tokens, tokens_from_state
 
 MODEL_FILE = "model.safetensors"
+# log probabilities (B, T, V) and valid frames (B,) -> numbers of the tokens, a list an utterance
+Search = Callable[[torch.Tensor, torch.Tensor], list[list[int]]]
 
 
 @dataclasses.dataclass
@@ -135,15 +137,17 @@ class Recogniser:
         return frontend_class(from_dict(frontend_class.Config, self.frontend_conf, "frontend_conf"))
 
     @torch.no_grad()
-    def decode(self, features: Sequence[np.ndarray]) -> list[str]:
-        """Transcripts of one batch, by the best path.
+    def decode(self, features: Sequence[np.ndarray], *, search: Search = greedy_decode) -> list[str]:
+        """Transcripts of one batch.
 
         Args:
             features: each (T, D)
+            search: from log probabilities to tokens; the best path, or a
+                :class:`~sertoolkit.decoding.beam.BeamSearch`
 
         """
         log_probs, lengths = self.model(*pad(features))
-        return [self.tokens.decode(ids) for ids in greedy_decode(log_probs, lengths)]
+        return [self.tokens.decode(ids) for ids in search(log_probs, lengths)]
 
     @typechecked
     def transcribe(self, waveform: np.ndarray, sampling_rate: int) -> str:
