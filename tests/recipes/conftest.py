@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -36,6 +36,15 @@ def local_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "") or "").startswith(str(EGS)):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def layouts() -> ModuleType:
+    """The makers of corpora in the layouts of their publishers, tests/layouts.py."""
+    spec = importlib.util.spec_from_file_location("layouts", ROOT / "tests" / "layouts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

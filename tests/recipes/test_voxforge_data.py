@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import logging
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sertoolkit.errors import DataError
+
+LOCAL = "librispeech_tedlium_voxforge/asr/local"
+
+
+def write_submission(top: Path, name: str, prompts: str = "x/mfc/a01 HELLO\n", kind: str = "wav") -> Path:
+    """A submission with 0.1 s of silence for each prompt."""
+    (top / name / kind).mkdir(parents=True)
+    (top / name / "etc").mkdir()
+    (top / name / "etc" / "PROMPTS").write_bytes(prompts.encode("latin-1"))
+    for line in prompts.splitlines():
+        stem = line.split()[0].replace("\\", "/").rpartition("/")[2]
+        soundfile.write(top / name / kind / f"{stem}.{kind}", np.zeros(1600), 16000)
+    return top / name / kind
+
+
+def test_speaker_is_all_before_the_date_and_ids_sort(local_script, tmp_path):
+    for name in (
+        "1snoke-20120412-hge",
+        "anne-marie-20080101-a",
+        "anne-20080101-b",
+        "J\xfcrg.K-2008010112-x_y",
+    ):
+        write_submission(tmp_path, name)
+    data = local_script(f"{LOCAL}/voxforge").prepare(tmp_path)
+    data.write(tmp_path / "out")  # which checks the order of ids
+    assert sorted(set(data.utt2spk.values())) == [
+        "voxforge_1snoke", "voxforge_J_rg_K", "voxforge_anne", "voxforge_anne_marie",
+    ]  # fmt: skip
+    assert data.text["voxforge_1snoke-20120412-hge-a01"] == "HELLO"
+    assert data.utt2dur["voxforge_1snoke-20120412-hge-a01"] == 0.1
+
+
+def test_anonymous_submissions_are_people_of_their_own(local_script, tmp_path):
+    for name in ("anonymous-20080101-abc", "anonymous-20080101-abd", "Anonymous-20090101-abc"):
+        write_submission(tmp_path, name)
+    assert len(local_script(f"{LOCAL}/voxforge").prepare(tmp_path).spk2utt) == 3
+
+
+def test_what_cannot_be_used_is_dropped_with_a_count(local_script, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    prompts = (
+        "x/a01 KEPT\na\\b\\a02 WELL - KEPT\nx/a03 1908\nx/a04 DAMAGED\nx/a05 EIGHT\nx/a06 LOST\nx/a07 OTHER\n"
+    )
+    audio = write_submission(tmp_path, "me-20080101-abc", prompts)
+    (audio / "a04.wav").write_bytes(b"")
+    soundfile.write(audio / "a05.wav", np.zeros(800), 8000)
+    (audio / "a06.wav").unlink()
+    (audio / "a07.wav").rename(audio / "b07.wav")
+    (audio / "._a01.wav").touch()
+    write_submission(tmp_path, "you-20080101-abc", "x/a01 FLAC\n", kind="flac")
+    (write_submission(tmp_path, "they-20080101-abc").parent / "etc" / "PROMPTS").unlink()
+    (tmp_path / "archives").mkdir()
+    data = local_script(f"{LOCAL}/voxforge").prepare(tmp_path)
+    assert sorted(data.text.values()) == ["FLAC", "KEPT", "WELL KEPT"]
+    reasons = "1 damaged, 1 not 16 kHz mono, 2 without a prompt, 2 without audio, 1 without words that can be spelled"
+    assert f"kept 3 of 10 utterances, {reasons}" in caplog.text
+    assert "a04.wav: has 0 bytes" in caplog.text
+
+
+def test_prompts_may_be_latin_1_or_utf_8(local_script, tmp_path):
+    read_prompts = local_script(f"{LOCAL}/voxforge").read_prompts
+    for encoding in ("latin-1", "utf-8"):
+        (tmp_path / "PROMPTS").write_bytes("x/a01 CAF\xc9\r\n\r\n".encode(encoding))
+        assert read_prompts(tmp_path / "PROMPTS") == {"a01": "CAF\xc9"}
+
+
+def test_wrong_folder_says_what_was_expected(local_script, tmp_path):
+    with pytest.raises(DataError, match="nothing to use in 0 folders <speaker>-<YYYYMMDD>-<xyz>"):
+        local_script(f"{LOCAL}/voxforge").prepare(tmp_path)
+
+
+@pytest.fixture
+def page(tmp_path: Path):
+    """Address of a page that lists two archives, the second of them damaged, and their folder."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with tarfile.open(folder / "me-20080101-abc.tgz", "w:gz") as archive:
+        member = tarfile.TarInfo("me-20080101-abc/etc/PROMPTS")
+        member.size = 12
+        archive.addfile(member, io.BytesIO(b"x/a01 HELLO\n"))
+    (folder / "you-20080101-abc.tgz").write_bytes(b"no archive")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", folder
+        server.shutdown()
+
+
+def test_download_goes_on_with_what_is_missing(local_script, tmp_path, page):
+    fetch_all = local_script(f"{LOCAL}/fetch_voxforge").fetch_all
+    url, folder = page
+    with pytest.raises(DataError, match="you-20080101-abc.tgz: not a complete"):
+        fetch_all(url, tmp_path / "out")
+    assert (tmp_path / "out" / "me-20080101-abc" / "etc" / "PROMPTS").is_file()
+
+    (folder / "you-20080101-abc.tgz").write_bytes((folder / "me-20080101-abc.tgz").read_bytes())
+    (folder / "me-20080101-abc.tgz").write_bytes(b"not read again")
+    fetch_all(url, tmp_path / "out")
+    assert (tmp_path / "out" / "you-20080101-abc").is_dir()
+
+
+def test_page_without_archives_is_an_error(local_script, tmp_path, page):
+    for archive in page[1].iterdir():
+        archive.unlink()
+    with pytest.raises(DataError, match="has the page moved"):
+        local_script(f"{LOCAL}/fetch_voxforge").fetch_all(page[0], tmp_path / "out")
