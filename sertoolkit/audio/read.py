@@ -142,7 +142,7 @@ def level_faults(samples: np.ndarray) -> list[str]:
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     path = Path(path)
     if not path.exists():
-        raise AudioError(f"{path}: no such audio file; correct wav.scp or fetch the corpus again")
+        raise AudioError(f"{path}: no such audio file; correct its name, or fetch or make it again")
     if not path.is_file():  # opening a pipe would wait for ever
         raise AudioError(f"{path}: is not a regular file")
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 HELP = """Print which emotion a packed model hears in audio files: the class, then the posterior of every class.
 
-Any rate and format; channels are averaged.
+Any rate and format; channels are averaged. All files are looked at first, and every bad one is named.
 
 example: sertoolkit predict --model exp/ser/ser.safetensors recording.wav"""
 
@@ -20,13 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Predict each file; one line of tab-separated values a file."""
-    from sertoolkit.audio.read import read_audio
+    from sertoolkit.inference.recordings import check_recordings, hear
+
+    check_recordings(args.audio)
+    if sys.stderr.isatty():
+        print(f"loading {args.model} ...", file=sys.stderr)
     from sertoolkit.inference.emotion import EmotionModel
 
     model = EmotionModel.load(args.model)
     print("\t".join(["audio", "predicted", *model.classes]))
-    for path in args.audio:
-        waveform, rate = read_audio(path, sampling_rate=model.sampling_rate, resample=True, channel="mix")
-        posteriors = model.predict(waveform, rate)
+    for path, posteriors in hear(args.audio, model.predict, model.sampling_rate):
         predicted = max(posteriors, key=posteriors.__getitem__)
         print("\t".join([str(path), predicted, *(f"{posteriors[name]:.4f}" for name in model.classes)]))

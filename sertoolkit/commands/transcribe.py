@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-HELP = """Print what a recogniser hears in audio files, one line a file. Any rate and format; channels are averaged.
+HELP = """Print what a recogniser hears in audio files, one line a file.
+
+Any rate and format; channels are averaged. All files are looked at first, and every bad one is named.
 
 example: sertoolkit transcribe --asr_exp exp/asr/asr.safetensors recording.wav"""
 
@@ -20,11 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Transcribe each file."""
-    from sertoolkit.audio.read import read_audio
+    from sertoolkit.inference.recordings import check_recordings, hear
+
+    check_recordings(args.audio)
+    if sys.stderr.isatty():
+        print(f"loading {args.asr_exp} ...", file=sys.stderr)
     from sertoolkit.inference.recogniser import Recogniser
 
     recogniser = Recogniser.load(args.asr_exp)
     rate = recogniser.build_frontend().sampling_rate
-    for path in args.audio:
-        waveform, _ = read_audio(path, sampling_rate=rate, resample=True, channel="mix")
-        print(f"{path}\t{recogniser.transcribe(waveform, rate)}")
+    for path, text in hear(args.audio, recogniser.transcribe, rate):
+        print(f"{path}\t{text}")

@@ -144,7 +144,7 @@ class Frontend(ABC):
         if len(waveform) < self.min_samples:
             raise AudioError(
                 f"{self.name}: found {len(waveform)} samples, expected at least {self.min_samples}; "
-                "drop the utterance"
+                "it is too short"
             )
         if not np.isfinite(waveform).all():
             raise AudioError(f"{self.name}: audio holds values that are not finite")
