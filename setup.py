@@ -34,6 +34,8 @@ CORE = [
 ]
 EXTRAS = {
     "demo": ["espeakng-loader>=0.2.4"],
+    "lm": ["kenlm>=0.3"],
+    "bench": ["librosa>=0.11"],
     "dev": [
         "pytest>=8.0",
         "pytest-timeout>=2.3",

@@ -125,7 +125,7 @@ def _known_words(search: Search, texts: dict[str, str]) -> dict[str, float]:
     if model is None or not words:
         return {}
     known = sum(word in model for word in words) / len(words)
-    if known < 0.5:
+    if known < 0.1:
         logger.warning(
             "the language model holds %.0f %% of the words heard; is it spelt as the transcripts are (%s)?",
             100 * known,

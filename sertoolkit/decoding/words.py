@@ -54,8 +54,9 @@ class NgramModel:
         try:
             self._model = kenlm.Model(str(path), config)
         except (OSError, RuntimeError) as error:
+            reason = str(error).rpartition("Exception. ")[2]  # what precedes it is C++
             raise ConfigError(
-                f"{path}: cannot be read as an n-gram model, expected ARPA or KenLM's binary format ({error})"
+                f"{path}: cannot be read as an n-gram model, expected ARPA or KenLM's binary format ({reason})"
             ) from error
         self._new_state = kenlm.State
 
