@@ -76,6 +76,18 @@ def test_windows_line_ends_change_nothing(local_script, make_files):
     assert local_script(SCRIPT).prepare(make_files(tree)).utt2emo["Ses04F-Ses04M_impro01_F003"] == "neu"
 
 
+def test_dots_of_the_code_page_of_windows_end_no_line(local_script, make_files):
+    transcript = TRANSCRIPT.replace("Excuse me.", "Excuse \x85 me.").replace("F003 [", "F003[")
+    evaluation = EVALUATION.replace("what; a comment", "what\x85C-E9:\tSadness;")
+    tree = {
+        f"dialog/transcriptions/{DIALOG}.txt": transcript,
+        f"dialog/EmoEvaluation/{DIALOG}.txt": evaluation,
+    }
+    data = local_script(SCRIPT).prepare(make_files(files(**tree)))
+    assert data.text["Ses04F-Ses04M_impro01_F003"] == "EXCUSE ME"
+    assert "C-E9" not in data.utt2raters["Ses04F-Ses04M_impro01_F003"]
+
+
 def test_recordings_without_an_evaluation_are_counted(local_script, make_files, caplog):
     caplog.set_level(logging.INFO)
     tree = files(**{f"sentences/wav/{DIALOG}/{DIALOG}_FXX0.wav": ""})

@@ -15,7 +15,7 @@ Ses04F; the letter after the session says who wore the markers). Utterance ids a
 ``Ses04F-Ses04M_impro01_F003``.
 
     utt2emo        released consensus: ang hap exc sad neu fru fea sur dis oth, xxx for none
-    utt2raters     every label of every evaluator: ``C-E2:neu,ang C-E3:neu C-F1:hap``
+    utt2raters     every label of every evaluator, actors included: ``C-E2:neu,ang C-E3:neu C-F1:hap``
     utt2valence    released mean, 1 to 5; so utt2activation and utt2dominance
 
     iemocap.py --corpus_dir corpora/IEMOCAP_full_release --out data/all
@@ -45,14 +45,15 @@ _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _TURN = re.compile(rf"\[{_NUMBER} - {_NUMBER}\]\t(\S+)\t(\w+)\t\[{_NUMBER}, {_NUMBER}, {_NUMBER}\]")
 _RATER = re.compile(r"(C-[EFM]\d+):\t([^\t(]*)")
 _NAME = re.compile(r"(Ses\d\d)[FM]_\w+_([FM])\d+")
-_TRANSCRIPT = re.compile(r"(Ses\w+) \[[\d.]+-[\d.]+\]: ?(.*)")
+_TRANSCRIPT = re.compile(r"(Ses\w+)\s*\[[\d.\s-]+\]\s*:\s*(.*)")
 _ATTRIBUTES = ("utt2valence", "utt2activation", "utt2dominance")
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
     """Lines with where they stand; the corpus is latin-1 and has Windows line ends in places."""
-    text = path.read_text(encoding="latin-1")
-    return [(f"{path}:{number}", line.rstrip()) for number, line in enumerate(text.splitlines(), start=1)]
+    # Not splitlines: byte 0x85, three dots in the code page of Windows, would end a line.
+    lines = path.read_text(encoding="latin-1").split("\n")
+    return [(f"{path}:{number}", line.rstrip()) for number, line in enumerate(lines, start=1)]
 
 
 def _visible(folder: Path, pattern: str) -> list[Path]:
