@@ -1,7 +1,8 @@
 """Configurations: frozen dataclasses, with YAML as their text form, strict both ways.
 
 Unknown and duplicate keys are errors with file, line and the nearest known name; ``1e-3`` is a float; ``no`` is a
-string; aliases and tags are refused. Precedence: default, then YAML, then command line.
+string; aliases and tags are refused. All faults of a file come in one error. Precedence: default, then YAML, then
+command line.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 
-from sertoolkit.errors import ConfigError, suggest
+from sertoolkit.errors import ConfigError, report_faults, suggest
 
 T = TypeVar("T")
 
+_NOTHING: Any = None  # in place of a value that could not be made
 MAX_BYTES = 1 << 20  # a configuration is read by people; more than this is another kind of file
 
 
@@ -37,6 +39,7 @@ class _Loader(yaml.SafeLoader):
     """Plain data only: no tags, no aliases, no duplicate keys, JSON's booleans and numbers."""
 
     source = "<text>"
+    faults: list[str]
     yaml_implicit_resolvers: ClassVar[dict] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -52,9 +55,11 @@ class _Loader(yaml.SafeLoader):
             where = f"{self.source}:{key_node.start_mark.line + 1}"
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, (str, int)) or isinstance(key, bool):
-                raise ConfigError(f"{where}: key {key!r} must be a word")
+                self.faults.append(f"{where}: key {key!r} must be a word")
+                continue
             if str(key) in mapping:
-                raise ConfigError(f"{where}: key {key!r} stands twice (first in {mapping.lines[str(key)]})")
+                self.faults.append(f"{where}: key {key!r} stands twice (first in {mapping.lines[str(key)]})")
+                continue
             mapping.lines[str(key)] = where
             mapping[str(key)] = self.construct_object(value_node, deep=True)
         return mapping
@@ -86,15 +91,17 @@ def parse_yaml(text: str, source: str = "<text>") -> Any:
 
     """
     loader = _Loader(text)
-    loader.source = source
+    loader.source, loader.faults = source, []
     try:
-        return loader.get_single_data()
+        data = loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source
         raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
     finally:
         loader.dispose()
+    _report(source, loader.faults)
+    return data
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
@@ -129,7 +136,8 @@ def load_config(cls: type[T], path: str | Path | None = None, overrides: Sequenc
     """A configuration from its defaults, a YAML file and ``a.b=value`` overrides, the later winning.
 
     Raises:
-        ConfigError: if a key is unknown, a value has the wrong type, or the values do not fit together
+        ConfigError: if keys are unknown, values have the wrong type, or the values do not fit together; all faults
+            are named, each with its line
 
     """
     data = load_yaml(path) if path is not None else _Mapping()
@@ -150,32 +158,10 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         ConfigError: as :func:`load_config`
 
     """
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: expected `key: value` lines, found {data!r}")
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    lines = getattr(data, "lines", {})
-    values = {}
-    for key, value in data.items():
-        place = lines.get(key, where or cls.__name__)
-        if key not in fields:
-            raise ConfigError(
-                f"{place}: unknown key {key!r}{suggest(key, fields)} (known: {', '.join(fields)})"
-            )
-        values[key] = _convert(hints[key], value, f"{place}: {key}")
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(f"{where or cls.__name__}: missing {', '.join(missing)}")
-    try:
-        return cls(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
+    faults: list[str] = []
+    value = _build(cls, data, where, faults)
+    _report(where or cls.__name__, faults)
+    return value
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -214,7 +200,49 @@ def _set(data: dict[str, Any], override: str) -> None:
     getattr(data, "lines", {})[last] = f"setting {override!r}"
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def _report(where: str, faults: Sequence[str]) -> None:
+    if len(faults) == 1:
+        raise ConfigError(faults[0])
+    report_faults(where, faults, ConfigError, limit=100)
+
+
+def _build(cls: Any, data: Any, where: str, faults: list[str]) -> Any:
+    """A dataclass from plain data; what is wrong is added to ``faults``, and the value means nothing then."""
+    if not isinstance(data, Mapping):
+        faults.append(f"{where}: expected `key: value` lines, found {data!r}")
+        return _NOTHING
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    lines = getattr(data, "lines", {})
+    values = {}
+    before = len(faults)
+    for key, value in data.items():
+        place = lines.get(key, where or cls.__name__)
+        if key in fields:
+            values[key] = _convert(hints[key], value, f"{place}: {key}", faults)
+        else:
+            faults.append(f"{place}: unknown key {key!r}{suggest(key, fields)} (known: {', '.join(fields)})")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        faults.append(f"{where or cls.__name__}: missing {', '.join(missing)}")
+    if len(faults) > before:
+        return _NOTHING
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        # by custom, the first key that such a message names is the one that it is about
+        place = next((lines[word] for word in re.findall(r"\w+", str(error)) if word in lines), where)
+        faults.append(f"{place}: {error}" if place else str(error))
+        return _NOTHING
+
+
+def _convert(kind: Any, value: Any, where: str, faults: list[str]) -> Any:
     """``value`` as the annotated type; numbers widen to float, nothing else changes its type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
@@ -224,32 +252,34 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return None
         choices = [argument for argument in arguments if argument is not type(None)]
         if len(choices) == 1:
-            return _convert(choices[0], value, where)
+            return _convert(choices[0], value, where, faults)
         for choice in choices:
-            try:
-                return _convert(choice, value, where)
-            except ConfigError:
-                continue
+            wrong: list[str] = []
+            result = _convert(choice, value, where, wrong)
+            if not wrong:
+                return result
     elif origin is typing.Literal:
         if value in arguments:
             return value
         names = [str(argument) for argument in arguments]
-        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(names)}{suggest(str(value), names)}")
+        faults.append(f"{where}: {value!r} is not one of {', '.join(names)}{suggest(str(value), names)}")
+        return _NOTHING
     elif dataclasses.is_dataclass(kind):
-        return from_dict(kind, value, where)
+        return _build(kind, value, where, faults)
     elif origin in (list, tuple, Sequence) and isinstance(value, (list, tuple)):
-        items = [_convert(arguments[0] if arguments else Any, item, where) for item in value]
+        items = [_convert(arguments[0] if arguments else Any, item, where, faults) for item in value]
         return items if origin is list else tuple(items)
     elif origin in (dict, Mapping) and isinstance(value, Mapping):
         lines = getattr(value, "lines", {})
-        return {k: _convert(arguments[1], v, f"{lines.get(k, where)}: {k}") for k, v in value.items()}
+        return {k: _convert(arguments[1], v, f"{lines.get(k, where)}: {k}", faults) for k, v in value.items()}
     elif kind is dict and isinstance(value, Mapping):
         return dict(value)
     elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     elif isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where}: expected {_name(kind)}, found {value!r}")
+    faults.append(f"{where}: expected {_name(kind)}, found {value!r}")
+    return _NOTHING
 
 
 def _name(kind: Any) -> str:

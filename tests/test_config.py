@@ -74,6 +74,59 @@ def test_a_wrong_file_is_refused_with_file_and_line(tmp_path, text, message):
         load_config(Outer, path)
 
 
+def test_all_faults_of_a_file_come_at_once_each_with_its_line(tmp_path):
+    path = tmp_path / "conf.yaml"
+    path.write_text(
+        "systems:\n"
+        "  mp-1: {head: mean_pool, layer: [1]}\n"
+        "  mp-2: {head: mean_pool, layers: two}\n"
+        "  mp-3:\n"
+        "    head: mean_pool\n"
+        "    layers: [0]\n"
+        "training:\n"
+        "  optimiser: adma\n"
+        "  max_epochs: 1.5\n"
+        "sed: 1\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(SerConfig, path)
+
+    title, *faults = str(caught.value).splitlines()
+    assert title == f"{path}: 6 faults"
+    expected = [
+        (2, "unknown key 'layer'; did you mean 'layers'?"),
+        (3, "layers: expected list[int], found 'two'"),
+        (6, "layers are numbered from 1, found [0]"),
+        (8, "optimiser: 'adma' is not one of sgd, adam, adamw; did you mean 'adam'?"),
+        (9, "max_epochs: expected a whole number, found 1.5"),
+        (10, "unknown key 'sed'"),
+    ]
+    for fault, (line, message) in zip(faults, expected, strict=True):
+        assert fault.startswith(f"  {path}:{line}: ")
+        assert message in fault
+
+
+def test_all_keys_that_stand_twice_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="(?s)2 faults.*x:2: key 'a' stands twice.*x:4: key 'b' stands"):
+        parse_yaml("a: 1\na: 2\nb: 1\nb: 2\n", "x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ([], "conf.yaml:3: batch_size must be above 0, found 0"),
+        (
+            ["training.batch_size=8", "training.patience=-1"],
+            "setting 'training.patience=-1': patience must be",
+        ),
+    ],
+)
+def test_a_value_out_of_range_is_shown_where_it_stands(tmp_path, settings, message):
+    (tmp_path / "conf.yaml").write_text("training:\n  optimiser: sgd\n  batch_size: 0\n")
+    with pytest.raises(ConfigError, match=message):
+        load_config(AsrConfig, tmp_path / "conf.yaml", settings)
+
+
 def test_a_missing_or_huge_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no such configuration file"):
         load_yaml(tmp_path / "none.yaml")
