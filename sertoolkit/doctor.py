@@ -137,14 +137,15 @@ def _audio() -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     for kind, name, origin in registry.describe():
+        place = Path(origin).name  # the report names no folder of the user's
         try:
             registry.get(kind, name)
         except PluginError as error:
             yield Finding("missing", f"{kind} {name}", str(error), "install or mend what it names")
         except Exception as error:  # see _guarded
-            yield Finding("missing", f"{kind} {name}", f"{origin}: {type(error).__name__}: {error}", SETUP)
+            yield Finding("missing", f"{kind} {name}", f"{place}: {type(error).__name__}: {error}", SETUP)
         else:
-            yield Finding("ok", f"{kind} {name}", origin)
+            yield Finding("ok", f"{kind} {name}", place)
 
 
 def _demo() -> Iterator[Finding]:

@@ -40,6 +40,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 
+_FILE_MODULE = "sertoolkit_plugin_"  # what modules of plugin files are called
+
 _registered: dict[tuple[str, str], tuple[type, str]] = {}
 _files: list[Path] = []
 
@@ -58,7 +60,9 @@ def register(kind: str, name: str) -> Callable[[type], type]:
     _check_kind(kind)
 
     def decorate(cls: type) -> type:
-        origin = f"{cls.__module__}:{cls.__qualname__}"
+        module = sys.modules.get(cls.__module__)
+        is_file = cls.__module__.startswith(_FILE_MODULE) and module is not None
+        origin = f"{module.__file__ if is_file else cls.__module__}:{cls.__qualname__}"
         others = [other for other in _sources(kind).get(name, []) if other != origin]
         if others:
             raise PluginError(f"{kind} {name!r} is defined twice: by {others[0]} and by {origin}; rename one")
@@ -108,7 +112,7 @@ def load_plugin(path: str | Path) -> None:
     path = Path(path).resolve()
     if not path.is_file():
         raise PluginError(f"{path}: no such plugin file")
-    module_name = f"sertoolkit_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    module_name = f"{_FILE_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if path in _files:
         return
     spec = importlib.util.spec_from_file_location(module_name, path)

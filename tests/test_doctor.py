@@ -21,7 +21,8 @@ def test_a_whole_installation_has_no_missing_part(capsys: pytest.CaptureFixture[
     assert cli.main(["doctor", "--all", "--dir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert all(
-        part in output for part in ("head progressive", "frontend mfcc_pitch", "FLAC", "GB free", "0 missing")
+        part in output
+        for part in ("head progressive", "frontend mfcc_pitch", "FLAC", "GB free", "\nall is there")
     )
     assert str(tmp_path) not in output
 
@@ -33,7 +34,20 @@ def test_something_missing_ends_with_1_and_its_remedy(
         doctor, "examine", lambda folder: [Finding("missing", "flock", "not found", "apt install it")]
     )
     assert cli.main(["doctor"]) == 1
-    assert "-> apt install it" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "-> apt install it" in output
+    assert "\n1 thing is missing: flock; the lines above say what to do\n" in output
+
+
+def test_all_missing_things_stand_in_the_last_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = [Finding("missing", "flock", ""), Finding("note", "gpu", ""), Finding("missing", "awk", "")]
+    monkeypatch.setattr(doctor, "examine", lambda folder: findings)
+    assert cli.main(["doctor"]) == 1
+    verdict, limited = capsys.readouterr().out.splitlines()[-2:]
+    assert verdict.startswith("2 things are missing: flock, awk;")
+    assert limited == "limited, see the notes: gpu"
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

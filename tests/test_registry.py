@@ -55,6 +55,7 @@ def test_a_file_of_ones_own_adds_a_plugin(tmp_path):
     registry.load_plugin(path)
     assert registry.get("head", "mine").__name__ == "Mine"
     assert "mine" in registry.names("head")
+    assert ("head", "mine", f"{path}:Mine") in registry.describe()
 
 
 def test_a_name_that_is_taken_is_refused_with_both_sides(tmp_path):
@@ -68,7 +69,9 @@ def test_a_name_that_is_taken_is_refused_with_both_sides(tmp_path):
             pass
         """,
     )
-    with pytest.raises(PluginError, match=r"defined twice: by sertoolkit.heads.rnn:RNN and by .*:Again"):
+    with pytest.raises(
+        PluginError, match=r"defined twice: by sertoolkit.heads.rnn:RNN and by .*/twice.py:Again"
+    ):
         registry.load_plugin(path)
 
 

@@ -28,13 +28,22 @@ def run(args: argparse.Namespace) -> int:
     """Print findings as they come."""
     from sertoolkit.doctor import examine
 
-    counts = {"ok": 0, "note": 0, "missing": 0}
+    subjects: dict[str, list[str]] = {"ok": [], "note": [], "missing": []}
     brief = ("sertoolkit", "python", "torch", "gpu", "cpu", "audio", "espeak-ng", "opensmile", "disk")
     for finding in examine(args.dir):
-        counts[finding.state] += 1
+        subjects[finding.state].append(finding.subject)
         if finding.state != "ok" or args.all or finding.subject in brief:
             print(f"{finding.state:<8} {finding.subject:<22} {finding.found}", flush=True)
         if finding.remedy:
             print(f"{'':<8} {'':<22} -> {finding.remedy}")
-    print(f"\n{counts['ok']} ok, {counts['note']} notes, {counts['missing']} missing")
-    return 1 if counts["missing"] else 0
+    print(f"\n{_verdict(subjects['missing'])}")
+    if subjects["note"]:
+        print(f"limited, see the notes: {', '.join(subjects['note'])}")
+    return 1 if subjects["missing"] else 0
+
+
+def _verdict(missing: list[str]) -> str:
+    if not missing:
+        return "all is there"
+    count = "1 thing is" if len(missing) == 1 else f"{len(missing)} things are"
+    return f"{count} missing: {', '.join(missing)}; the lines above say what to do"
