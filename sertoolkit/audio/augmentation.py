@@ -141,7 +141,7 @@ def stretch(waveform: np.ndarray, sampling_rate: int, tempo: float) -> np.ndarra
     stretcher = Signalsmith.Stretch()
     stretcher.preset(1, sampling_rate)
     stretcher.setTimeFactor(tempo)
-    return stretcher.process(np.asarray(waveform, np.float32)[None])[0]
+    return np.asarray(stretcher.process(np.asarray(waveform, np.float32)[None]))[0]
 
 
 def amplify(waveform: np.ndarray, gain: float) -> np.ndarray:

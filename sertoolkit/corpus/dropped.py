@@ -48,11 +48,10 @@ def read_dropped(data_dir: str | os.PathLike[str]) -> dict[str, tuple[str, str]]
     """
     path = Path(data_dir) / DROPPED
     values = _read(path) if path.exists() else {}
-    faults = [
-        f"{path}: utterance {u}: no speaker and reason" for u, value in values.items() if " " not in value
-    ]
+    pairs = {utt_id: value.partition(" ") for utt_id, value in values.items()}
+    faults = [f"{path}: utterance {u}: no speaker and reason" for u, (_, _, why) in pairs.items() if not why]
     report_faults(f"data dir {data_dir}", faults, DataError)
-    return {utt_id: tuple(value.split(" ", 1)) for utt_id, value in values.items()}
+    return {utt_id: (speaker, reason) for utt_id, (speaker, _, reason) in pairs.items()}
 
 
 def add_dropped(data_dir: str | os.PathLike[str], dropped: Mapping[str, tuple[str, str]]) -> None:
