@@ -75,5 +75,8 @@ def run(args: argparse.Namespace) -> int:
     print(*check.faults, sep="\n", file=sys.stderr, end="\n" if check.faults else "")
     if check.faults:
         return 2
-    print("systems that read layers of a recogniser:", " ".join(layered) or "none")
+    if args.ser_config:
+        print("systems that read layers of a recogniser:", " ".join(layered) or "none")
+    else:
+        print("no fault found")
     return 0

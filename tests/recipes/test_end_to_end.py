@@ -20,7 +20,8 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = "baseline-96 mp-1 rnn-2 progressive-2"
-TSV = "ser/exp/ser/table.tsv"
+SUMMARY = "ser/exp/ser/partial"  # four systems are fewer than the recipe's own
+TSV = f"{SUMMARY}/table.tsv"
 # What must come out the same bytes, however often the work was killed: all but logs, stamps and the time it took.
 ASR_RESULTS = (
     "asr/corpus/**/*",
@@ -31,7 +32,7 @@ ASR_RESULTS = (
 )
 SER_RESULTS = (
     "ser/dump/encoded/**/*",
-    "ser/exp/ser/table.tsv",
+    TSV,
     "ser/exp/ser/*/*/*/predictions.*.tsv",
     "ser/exp/ser/**/*.safetensors",
 )
@@ -93,8 +94,8 @@ def test_a_bundle_works_alone_on_any_audio(line, tmp_path: Path) -> None:
     times = np.arange(0, len(samples) / rate, 1 / 44100)
     wide = np.interp(times, np.arange(len(samples)) / rate, samples)
     soundfile.write(tmp_path / "stereo.wav", np.stack([wide, 0.5 * wide], 1), 44100)
-    for recipe, name in (("asr", "asr"), ("ser", "ser")):  # nothing else of the experiment is needed
-        shutil.copy(line.folder / f"{recipe}/exp/{name}/{name}.safetensors", tmp_path)
+    for bundle in ("asr/exp/asr/asr.safetensors", f"{SUMMARY}/ser.safetensors"):
+        shutil.copy(line.folder / bundle, tmp_path)  # nothing else of the experiment is needed
     audio = [str(wav), str(tmp_path / "stereo.wav")]
     bundle = str(tmp_path / "ser.safetensors")
     output = line.call(["sertoolkit", "predict", "--model", bundle, *audio])
@@ -110,6 +111,22 @@ def test_a_bundle_works_alone_on_any_audio(line, tmp_path: Path) -> None:
     heard = dict(row.split("\t") for row in output.splitlines() if "\t" in row)
     assert list(heard) == audio
     assert all(re.fullmatch(r"[A-Z' ]*", text) for text in heard.values())
+
+
+def test_the_commands_that_the_line_ends_with_can_be_pasted(line) -> None:
+    transcribe, predict = re.findall(r"try: (.*)", line.output)
+    assert transcribe.startswith("bin/sertoolkit transcribe --asr_exp asr/exp/asr/asr.safetensors ")
+    assert predict.startswith(f"bin/sertoolkit predict --model {SUMMARY}/ser.safetensors ")
+    for command in (transcribe, predict):
+        assert command.split()[-1] in line.call(["bash", "-c", command])
+
+
+def test_a_partial_run_says_so_and_touches_nothing_of_the_whole(line) -> None:
+    assert "a partial run: fewer systems, folds or seeds than the recipe's own" in line.output
+    exp = line.folder / "ser/exp/ser"
+    assert not [
+        name for name in ("table.tsv", "scores.json", "analysis", "ser.safetensors") if (exp / name).exists()
+    ]
 
 
 def test_what_a_bundle_predicts_is_what_its_member_predicted(line) -> None:

@@ -66,6 +66,8 @@ def values(*arguments: str, cwd: Path = ROOT) -> dict[str, str]:
         (["--asr_config", "/x/y.yaml"], {"asr_config": "/x/y.yaml"}),
         (["--stage", "a b  c"], {"stage": "a b  c"}),
         (["--stage", "größe"], {"stage": "größe"}),
+        (["--nj", "3", "--", "--nj", "4"], {"nj": "4"}),
+        (["--nj", "3", "--value=x", "--"], {"nj": "3", "value": "x"}),
     ],
 )
 def test_an_option_takes_its_value_in_every_spelling(arguments: list[str], changed: dict[str, str]) -> None:
@@ -98,7 +100,7 @@ def test_a_relative_path_is_taken_from_where_the_user_stands(tmp_path: Path) -> 
         (["--9"], "unknown option --9"),
         (["stray"], "stray word stray"),
         (["-x"], "stray word -x"),
-        (["--"], "stray word --"),
+        (["--", "--"], "stray word --"),
         ([""], "stray word ''"),
         (["--asr_config", ""], "--asr_config '': expected a path"),
         (["--asr_tag", ".."], "--asr_tag ..: expected a name"),
@@ -134,6 +136,12 @@ def test_a_value_is_never_evaluated(option: str, value: str, form: str, tmp_path
     done = parse(*words, cwd=tmp_path)
     assert done.returncode == 2 or value in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_the_recipe_before_a_double_dash_are_the_defaults_that_help_shows() -> None:
+    text = parse("--nj", "3", "--value=x", "--", "--nj", "4", "--help").stdout
+    assert "processes [3]" in text
+    assert "called as a variable of the parser [x]" in text
 
 
 def test_help_names_every_option_with_its_default() -> None:

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sertoolkit.storage.tensors import save_tensors
+
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted(path.parent for path in (ROOT / "egs").glob("*/*/run.sh"))
+EGS = ROOT / "egs"
+EMODB = EGS / "emodb" / "ser"
+RECIPES = sorted(path.parent for path in EGS.glob("*/*/run.sh"))
 
 
 @pytest.fixture
@@ -26,6 +30,16 @@ def toolkit(tmp_path: Path) -> Path:
     return script.parent
 
 
+@pytest.fixture
+def recogniser(tmp_path: Path) -> Path:
+    """The file of a recogniser with five layers; nothing runs it here."""
+    path = tmp_path / "model.safetensors"
+    conf = {"conv_channels": 2, "hidden_size": 4, "num_layers": 5}
+    meta = {"kind": "asr", "encoder": "ds2", "encoder_conf": conf, "frontend": "power_spectrogram"}
+    save_tensors(path, {}, meta)
+    return path
+
+
 def run(recipe: Path, toolkit: Path, *arguments: str, code: int = 0) -> str:
     """Run a recipe from elsewhere, with all that it makes in a temporary folder."""
     work = toolkit.parent / "work"
@@ -36,14 +50,14 @@ def run(recipe: Path, toolkit: Path, *arguments: str, code: int = 0) -> str:
         cwd=toolkit.parent,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == code, done.stderr
     assert not work.exists()
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT / "egs")))
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(EGS)))
 def test_every_recipe_is_whole_and_lists_its_stages(recipe: Path, toolkit: Path) -> None:
     assert all(
         (recipe / name).exists() for name in ("path.sh", "cmd.sh", "conf", "local/data.sh", "README.md")
@@ -55,49 +69,128 @@ def test_every_recipe_is_whole_and_lists_its_stages(recipe: Path, toolkit: Path)
     assert titles[-1].lstrip().startswith(last)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT / "egs")))
-def test_every_recipe_says_what_it_would_run(recipe: Path, toolkit: Path) -> None:
-    model = toolkit.parent / "model.safetensors"
-    model.touch()
-    given = ["--asr_exp", str(model)] if recipe.name == "ser" else []
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(EGS)))
+def test_every_recipe_says_what_it_would_run(recipe: Path, toolkit: Path, recogniser: Path) -> None:
+    given = ["--asr_exp", str(recogniser)] if recipe.name == "ser" else []
     output = run(recipe, toolkit, "--dry_run", "--corpus_dir", str(toolkit), *given)
     commands = ("validate-data", "extract", "pack", "train-ser" if given else "train-asr")
     assert all(f"+ sertoolkit {command} " in output for command in commands)
 
 
-def test_a_missing_corpus_is_named_with_both_remedies(toolkit: Path) -> None:
-    output = run(ROOT / "egs" / "english_small" / "asr", toolkit, "--corpus_dir", "/no/such/corpus", code=2)
-    assert (
-        "no corpus at /no/such/corpus: name its folder by --corpus_dir, or fetch it by --stage download"
-        in output
-    )
+@pytest.mark.parametrize("recipe", ["english_small/asr", "emodb/ser"])
+def test_a_missing_corpus_is_named_with_both_remedies(recipe: str, toolkit: Path) -> None:
+    output = run(EGS / recipe, toolkit, "--corpus_dir", "/no/such/corpus", "--stop_stage", "data", code=2)
+    name_it = "error: no corpus at /no/such/corpus: name its folder by --corpus_dir, or fetch it: "
+    fetch = f"{EGS}/{recipe}/run.sh --stage download --stop_stage download --corpus_dir /no/such/corpus\n"
+    assert name_it + fetch in output
+
+
+def test_what_is_advised_for_a_missing_corpus_needs_no_recogniser(toolkit: Path) -> None:
+    given = [
+        "--stage",
+        "download",
+        "--stop_stage",
+        "download",
+        "--corpus_dir",
+        "/no/such/corpus",
+        "--dry_run",
+    ]
+    assert "1 of 1 stages would" in run(EMODB, toolkit, *given, "--asr_exp", "/no/such/recogniser")
+
+
+def test_a_folder_without_the_corpus_is_refused_with_both_remedies(toolkit: Path) -> None:
+    script = EMODB / "local" / "data.sh"
+    command = [str(script), "--corpus_dir", str(toolkit), "--datadir", str(toolkit.parent / "work")]
+    done = subprocess.run(["bash", *command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--corpus_dir, or fetch it: " in done.stderr
 
 
 def test_a_recogniser_is_asked_for_only_if_a_system_needs_it(toolkit: Path) -> None:
-    emodb = ROOT / "egs" / "emodb" / "ser"
     given = ["--corpus_dir", str(toolkit), "--asr_exp", "/no/such/recogniser"]
-    output = run(emodb, toolkit, *given, "--systems", "mp-1 baseline-96", code=2)
+    output = run(EMODB, toolkit, *given, "--systems", "mp-1 baseline-96", code=2)
     assert "--asr_exp /no/such/recogniser: no recogniser there" in output
-    run(emodb, toolkit, *given, "--systems", "baseline-96", "--dry_run")
+    run(EMODB, toolkit, *given, "--systems", "baseline-96", "--dry_run")
 
 
 def test_a_recogniser_of_ones_own_must_be_there_also_where_a_recipe_would_make_another(toolkit: Path) -> None:
-    output = run(ROOT / "egs" / "mini" / "ser", toolkit, "--asr_exp", "/no/such/recogniser", code=2)
+    output = run(EGS / "mini" / "ser", toolkit, "--asr_exp", "/no/such/recogniser", code=2)
     assert "--asr_exp /no/such/recogniser: no recogniser there" in output
 
 
-def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path) -> None:
-    emodb = ROOT / "egs" / "emodb" / "ser"
-    output = run(emodb, toolkit, "--systems", "mp-1 basline-96", "--protocol", "/no/protocol.yaml", code=2)
-    assert "unknown system 'basline-96'; did you mean 'baseline-96'?" in output
-    assert "--protocol /no/protocol.yaml: no such file" in output
+def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path, recogniser: Path) -> None:
+    given = {
+        "corpus_dir": "/no/such/corpus",
+        "asr_exp": recogniser,
+        "systems": "mp-1,rnn-2 basline-96",
+        "seeds": "1 x",
+        "folds": "fold-1",
+        "ser_args": "systems.mp-1.layers=[6] systems.rnn-2.head_conf.unit=3",
+        "protocol": "/no/protocol.yaml",
+        "plugin": "own.py",
+        "side_frontend": "mfcc_pich",
+        "asr_frontend": "mfcc_pitch",
+        "pack_system": "mp-3",
+    }
+    output = run(
+        EMODB, toolkit, *(str(w) for name, value in given.items() for w in (f"--{name}", value)), code=2
+    )
+    for text in (
+        "no corpus at /no/such/corpus",
+        "--systems 'mp-1 rnn-2 basline-96'",
+        "unknown system 'basline-96'; did you mean 'baseline-96'?",
+        "--seeds: 'x': expected a whole number",
+        "--folds: 'fold-1': expected all, or names such as fold-01",
+        "system mp-1: layer 6: the encoder of ",
+        "system rnn-2: head_conf: unknown key 'unit'; did you mean 'units'?",
+        "/no/protocol.yaml: no such configuration file",
+        "own.py: no such plugin file",
+        "--side_frontend: unknown frontend 'mfcc_pich'",
+        "reads features of 'power_spectrogram', the recipe makes 'mfcc_pitch'",
+        "--pack_system mp-3: not among --systems",
+    ):
+        assert text in output
+    assert all(line.startswith("emodb/ser: error: ") for line in output.splitlines())
 
 
-def test_the_random_control_has_folders_of_its_own(toolkit: Path) -> None:
-    model = toolkit.parent / "model.safetensors"
-    model.touch()
-    given = ["--corpus_dir", str(toolkit), "--asr_exp", str(model), "--dry_run", "--random_encoder"]
-    output = run(ROOT / "egs" / "emodb" / "ser", toolkit, *given)
+def test_wrong_settings_of_a_recogniser_are_named_all_at_once(toolkit: Path) -> None:
+    given = ["--corpus_dir", str(toolkit), "--asr_args", "encoder_conf.hiden_size=3", "--ngpu", "2"]
+    given += ["--token_type", "chr", "--frontend", "power_spectogram"]
+    faults = run(EGS / "mini" / "asr", toolkit, *given, code=2).splitlines()
+    assert len(faults) == 4
+    for text in ("'hidden_size'", "--ngpu 2: expected 0 or 1", "mean 'char'", "mean 'power_spectrogram'"):
+        assert any(text in fault for fault in faults)
+
+
+PARTIAL = "exp/ser/partial"
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ([], f"{EMODB}"),
+        (["--seeds", "1 2"], f"{EMODB}"),  # more than the recipe's own
+        (["--systems", "rnn-2"], PARTIAL),
+        (["--folds", "fold-01"], PARTIAL),
+        (["--seeds", "2"], PARTIAL),
+        (["--systems", "rnn-2", "--ser_tag", "mine"], "exp/ser_mine"),
+        (["--systems", "rnn-2", "--results", "/tmp/RESULTS.md"], "/tmp"),
+    ],
+)
+def test_a_run_that_lacks_some_of_the_recipes_own_leaves_the_results_of_the_whole_alone(
+    toolkit: Path, changes: list[str], place: str
+) -> None:
+    output = run(EMODB, toolkit, "--dry_run", "--stage", "score", *changes)
+    work = toolkit.parent / "work"
+    assert f"--out {work / place}/RESULTS.md" in output
+    whole = f"--exp {work}/exp/ser --protocol_dir" in output
+    assert whole == (place == str(EMODB))
+    assert (f"--out {work}/exp/ser/ser.safetensors" in output) == whole
+
+
+def test_the_random_control_has_folders_of_its_own(toolkit: Path, recogniser: Path) -> None:
+    given = ["--corpus_dir", str(toolkit), "--asr_exp", str(recogniser), "--dry_run", "--random_encoder"]
+    output = run(EMODB, toolkit, *given)
     assert "sertoolkit random-encoder" in output
     assert "--out " + str(toolkit.parent / "work" / "exp" / "ser_random") in output
     assert str(toolkit.parent / "work" / "dump" / "encoded_random") in output

@@ -201,7 +201,7 @@ stage_score() {
   local name
   if [ "$partial" = true ]; then # the commands see a folder with the chosen systems alone
     run mkdir -p "$summary"
-    for name in "${system_names[@]}" config.yaml environment.yaml; do run ln -sfn "../$name" "$summary/$name"; done
+    for name in "${system_names[@]}" config.yaml environment.yaml; do run ln -sfnT "../$name" "$summary/$name"; done
   fi
   run sertoolkit score "${scored[@]}"
 }
