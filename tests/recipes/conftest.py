@@ -186,7 +186,7 @@ def new_line(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MiniLine
     def make(model: MiniLine | None = None) -> MiniLine:
         folder = tmp_path_factory.mktemp("line")
         if model is not None:
-            shutil.copytree(model.folder, folder, dirs_exist_ok=True)
+            shutil.copytree(model.folder, folder, symlinks=True, dirs_exist_ok=True)
             return dataclasses.replace(model, folder=folder)
         toolkit = folder / "bin"
         toolkit.mkdir()
