@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import hash_of
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
@@ -84,7 +84,7 @@ class Transcribed:
         """Pair features with transcripts; find every utterance that CTC cannot learn from.
 
         Args:
-            feats: features by utterance; ids of tempo copies end in ``-tempo<factor>``
+            feats: features by utterance; copies at other tempos and gains share its transcript
             text: transcripts by utterance
             tokens: the token list
             encoder: tells how many frames it leaves
@@ -208,11 +208,6 @@ def pad(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = torch.from_numpy(np.array(array))
     return padded, lengths
-
-
-def plain_id(utt_id: str) -> str:
-    """The utterance that a tempo copy was made from."""
-    return re.sub(r"-tempo[0-9.]+$", "", utt_id)
 
 
 def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:
