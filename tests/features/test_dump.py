@@ -159,6 +159,19 @@ def test_drawn_copies_stand_beside_the_plain_utterance(tmp_path: Path, level) ->
         np.testing.assert_allclose(found, 0.1 * 10 ** (drawn.gain / 20), rtol=1e-6)
 
 
+def test_copies_of_all_frontends_agree(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(scale=0.1, size=16000).astype(np.float32)
+    data_dir = make_data(tmp_path, a=noise, b=noise[:9000])
+    num_frames = []
+    for name in ("mfcc_pitch", "power_spectrogram"):
+        cls = registry.get("frontend", name)
+        extract(data_dir, cls(cls.Config()), tmp_path / name, options=ExtractOptions(copies=3))
+        num_frames.append(ArkReader(tmp_path / name).num_frames)
+
+    assert num_frames[0] == num_frames[1]
+    assert len(set(num_frames[0].values())) == 6  # each copy at a tempo of its own
+
+
 def test_segments_are_cut_from_their_recording(tmp_path: Path, level) -> None:
     make_data(tmp_path, rec=steps(0.1, 0.2, 0.3, 0.4))
     DataDir(
