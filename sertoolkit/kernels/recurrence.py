@@ -1,0 +1,240 @@
+"""The steps of many gated recurrent units side by side on a GPU: one launch for a whole sequence.
+
+Shapes: G groups (members x directions), T frames, B utterances, H units, N packed rows. Row `offsets[t] + i` is frame
+t of utterance i, there while t is below `lengths[g, i]`. Utterances sorted from long to short may be packed without
+gaps; a plain (T, B) batch has `offsets` 0, B, 2B, ...
+
+Products are taken in the type of the gates (float32: as TF32) and added up in float32, and so is the state carried.
+At most 128 units: the weights of one group have to fit into one multiprocessor (`applies`).
+
+So far these kernels have run in Triton's interpreter alone, against torch.nn.GRU, and through its compiler for compute
+capability 8.0 and 9.0. They have not yet run on a GPU; `bench/gpu.sh` checks them against cuDNN there and times them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MAX_SIZE = 128
+NUM_WARPS = 8
+BLOCKS = (32, 16)  # utterances of a program, best first; 64 do not fit into the registers (compiled for 9.0)
+
+
+def applies(device: torch.device, dtype: torch.dtype, size: int) -> bool:
+    """Whether the kernels take this work; torch.nn.GRU does all other.
+
+    Args:
+        device: where the tensors are
+        dtype: of the gates
+        size: units H
+
+    Returns:
+        true on a CUDA GPU of compute capability 8.0 or above with Triton installed, for float32, bfloat16 and float16
+        and up to 128 units, as far as the weights fit: in 16 bits 128 units need 128 kB of shared memory (A100, H100),
+        64 need 40 kB; in float32 228 kB (H100) and 80 kB. float32 only where torch.backends.cudnn.allow_tf32 is set,
+        as it is by default: it is the same choice
+
+    """
+    if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
+        return False
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16) or size > MAX_SIZE:
+        return False
+    if dtype == torch.float32 and not torch.backends.cudnn.allow_tf32:
+        return False
+    gpu = torch.cuda.get_device_properties(device)
+    return gpu.major >= 8 and block_of(size, dtype.itemsize, gpu.shared_memory_per_block_optin) is not None
+
+
+def block_of(size: int, itemsize: int, shared_memory: int) -> int | None:
+    """Utterances of a program, or None if the weights do not fit.
+
+    Args:
+        size: units H
+        itemsize: bytes of a value
+        shared_memory: bytes that a program may have
+
+    """
+    width = _width(size)
+    for block in BLOCKS:
+        # three tiles of weights, and what the compiler takes to change layouts (read off its output, Triton 3.6)
+        if (3 * width + 4 * block) * width * itemsize <= shared_memory:
+            return block
+    return None
+
+
+def _width(size: int) -> int:
+    return max(16, 1 << (size - 1).bit_length())  # the matrix units take powers of two from 16
+
+
+def _launch(
+    kernel: Any, tensors: tuple[Tensor, ...], num_rows: int, lengths: Tensor, **constants: Any
+) -> None:
+    size, first = constants["SIZE"], tensors[0]
+    block = BLOCKS[-1]
+    if first.is_cuda:
+        gpu = torch.cuda.get_device_properties(first.device)
+        block = block_of(size, first.itemsize, gpu.shared_memory_per_block_optin) or block
+    num_groups, batch = lengths.shape
+    grid = (num_groups, -(-batch // block))
+    with torch.cuda.device_of(first):
+        kernel[grid](
+            *tensors, num_rows, batch, WIDTH=_width(size), BLOCK=block, num_warps=NUM_WARPS, **constants
+        )
+
+
+def run_steps(
+    gates: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    offsets: Tensor,
+    lengths: Tensor,
+    *,
+    full: bool,
+    kept: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Step forward.
+
+    Args:
+        gates: what the input gives to the gates reset, update and new, (G, N, 3H)
+        weight: recurrent weights, (G, 3H, H)
+        bias: recurrent biases, (G, 3H)
+        offsets: first row of each frame, int32, (T,)
+        lengths: int32, (G, B), at most T
+        full: every group has a frame in every row; otherwise rows without one are set to zero
+        kept: receives the gates after their functions, for :func:`run_steps_back`; may be ``gates`` itself
+
+    Returns:
+        the states, (G, N, H); and, with ``kept``, what the state gave to the new gate before reset, (G, N, H), of which
+        rows without a frame hold anything
+
+    """
+    from sertoolkit.kernels.gru import forward_kernel
+
+    size = weight.shape[2]
+    out = _made(gates, size, full=full)
+    hidden_new = None if kept is None else torch.empty_like(out)
+    tensors = (
+        gates.contiguous(),
+        weight.to(gates.dtype).contiguous(),
+        bias.contiguous(),
+        offsets,
+        lengths.contiguous(),
+        out,
+        out if kept is None else kept,
+        out if hidden_new is None else hidden_new,
+    )
+    _launch(forward_kernel, tensors, gates.shape[1], lengths, SIZE=size, KEEP=kept is not None)
+    return out, hidden_new
+
+
+def run_steps_back(
+    grad_out: Tensor,
+    weight: Tensor,
+    offsets: Tensor,
+    lengths: Tensor,
+    *,
+    full: bool,
+    out: Tensor,
+    kept: Tensor,
+    hidden_new: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Step backward.
+
+    Args:
+        grad_out: gradient of the states, (G, N, H)
+        weight: as in :func:`run_steps`
+        offsets: as there
+        lengths: as there
+        full: as there
+        out: as it returned
+        kept: as it filled
+        hidden_new: as it returned
+
+    Returns:
+        gradients of what the state gave to the gates, (G, N, 3H), and of what the input gave to the new gate,
+        (G, N, H); what the input gave to the other two has the same gradient as what the state gave
+
+    """
+    from sertoolkit.kernels.gru import backward_kernel
+
+    size = weight.shape[2]
+    grad_hidden, grad_new = _made(out, 3 * size, full=full), _made(out, size, full=full)
+    tensors = (
+        grad_out.contiguous(),
+        weight.to(out.dtype).contiguous(),
+        offsets,
+        lengths.contiguous(),
+        out,
+        kept,
+        hidden_new,
+        grad_hidden,
+        grad_new,
+    )
+    _launch(backward_kernel, tensors, out.shape[1], lengths, SIZE=size)
+    return grad_hidden, grad_new
+
+
+def _made(like: Tensor, dim: int, *, full: bool) -> Tensor:
+    shape = (*like.shape[:2], dim)
+    return like.new_empty(shape) if full else like.new_zeros(shape)
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        gates: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        offsets: Tensor,
+        lengths: Tensor,
+        full: bool,
+        keep: bool,
+    ) -> Tensor:
+        kept = torch.empty_like(gates) if keep else None
+        out, hidden_new = run_steps(gates, weight, bias, offsets, lengths, full=full, kept=kept)
+        ctx.full = full
+        ctx.save_for_backward(weight, offsets, lengths, out, kept, hidden_new)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        weight, offsets, lengths, out, kept, hidden_new = ctx.saved_tensors
+        size, batch = weight.shape[2], lengths.shape[1]
+        grads, grad_new = run_steps_back(
+            grad_out, weight, offsets, lengths, full=ctx.full, out=out, kept=kept, hidden_new=hidden_new
+        )
+        # the state before the first frame is zero: it moves no weight
+        grad_weight = torch.bmm(grads[:, batch:].mT, out[:, : out.shape[1] - batch])
+        grad_bias = grads.sum(1)
+        grads[..., 2 * size :] = grad_new
+        return grads, grad_weight.to(weight.dtype), grad_bias.to(weight.dtype), None, None, None, None
+
+
+def recurrence(gates: Tensor, weight: Tensor, bias: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+    """States of G gated recurrent units over a padded batch, differentiable.
+
+    Args:
+        gates: what the input gives to the gates reset, update and new, (G, T, B, 3H)
+        weight: recurrent weights, (G, 3H, H)
+        bias: recurrent biases, (G, 3H)
+        lengths: frames of each utterance, (G, B); T if not given. Programs stop at the longest of their block, so sort
+
+    Returns:
+        (G, T, B, H), zero behind the lengths
+
+    """
+    num_groups, num_frames, batch, _ = gates.shape
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (gates, weight, bias))
+    offsets = torch.arange(0, num_frames * batch, max(batch, 1), dtype=torch.int32, device=gates.device)
+    full = lengths is None
+    if lengths is None:
+        lengths = torch.full((num_groups, batch), num_frames, device=gates.device)
+    rows = gates.reshape(num_groups, num_frames * batch, -1)
+    out = _Recurrence.apply(rows, weight, bias, offsets, lengths.to(torch.int32), full, keep)
+    return out.view(num_groups, num_frames, batch, -1)
