@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,40 +40,75 @@ def best_of_families(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return list(best.values())
 
 
-def mean_confusion(counts: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
-    """Share of each true class that is taken for each class: runs of a fold summed, folds averaged.
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Share of each true class that is taken for each class, each (C, C); row = truth; NaN where there is none."""
+
+    mean: np.ndarray
+    """over folds, the runs of a fold averaged first; rows sum to 1"""
+    sd_folds: np.ndarray
+    """standard deviation over folds, the runs of a fold averaged first"""
+    sd_runs: np.ndarray
+    """standard deviation over runs, the folds of a run averaged first"""
+
+
+def mean_confusion(counts: Mapping[str, Mapping[int, np.ndarray]]) -> Confusion:
+    """Average confusion matrices over folds and runs.
+
+    A fold without a class does not count in that class's row. Only seeds that every fold has tell runs apart.
 
     Args:
         counts: fold -> seed -> confusion counts (C, C); row = truth
 
-    Returns:
-        (C, C), rows sum to 1; a fold without a class does not count in that class's row, and a class that no
-        fold has gives a row of NaN
-
     """
-    shares, present = 0.0, 0
-    for runs in counts.values():
-        fold = np.asarray(sum(runs.values()), dtype=float)
-        total = fold.sum(axis=1, keepdims=True)
-        shares = shares + np.divide(fold, total, out=np.zeros_like(fold), where=total > 0)
-        present = present + (total > 0)
-    return np.divide(shares, present, out=np.full_like(shares, np.nan), where=present > 0)
+    shares = {fold: {seed: _shares(table) for seed, table in seeds.items()} for fold, seeds in counts.items()}
+    folds = np.ma.stack([np.ma.stack(list(seeds.values())).mean(axis=0) for seeds in shares.values()])
+    common = sorted(set.intersection(*(set(seeds) for seeds in counts.values())))
+    runs = [np.ma.stack([seeds[seed] for seeds in shares.values()]).mean(axis=0) for seed in common]
+    return Confusion(
+        mean=folds.mean(axis=0).filled(np.nan),
+        sd_folds=_deviation(folds),
+        sd_runs=_deviation(np.ma.stack(runs)) if runs else np.full(folds.shape[1:], np.nan),
+    )
 
 
-def confusion_tsv(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
-    """Mean confusion matrices as text: one line a system and true class."""
-    lines = ["\t".join(["system", "truth", *classes])]
-    for system, matrix in confusions.items():
-        for name, row in zip(classes, matrix, strict=True):
-            lines.append("\t".join([system, name, *(f"{value:.6g}" for value in row)]))
-    return "\n".join(lines) + "\n"
+def _shares(table: np.ndarray) -> np.ma.MaskedArray:
+    """Counts as shares of their row; rows of classes that do not occur are masked."""
+    table = np.asarray(table, dtype=float)
+    total = np.broadcast_to(table.sum(axis=1, keepdims=True), table.shape)
+    return np.ma.masked_array(table / np.maximum(total, 1), mask=total == 0)
 
 
-def plot_confusions(confusions: Mapping[str, np.ndarray], classes: Sequence[str], path: str | Path) -> None:
-    """Draw mean confusion matrices side by side, all on one scale from 0 to 1.
+def _deviation(values: np.ma.MaskedArray) -> np.ndarray:
+    """Standard deviation of a sample along the first axis; NaN where fewer than two values are."""
+    few = np.ma.count(values, axis=0) < 2
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.where(few, np.nan, np.ma.filled(values.std(axis=0, ddof=1), np.nan))
+
+
+def confusion_rows(confusions: Mapping[str, Confusion], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a system, true class and predicted class: ``system truth predicted mean sd_folds sd_runs``."""
+    pairs = list(itertools.product(enumerate(classes), repeat=2))
+    return [
+        {
+            "system": system,
+            "truth": truth,
+            "predicted": predicted,
+            "mean": float(confusion.mean[row, column]),
+            "sd_folds": float(confusion.sd_folds[row, column]),
+            "sd_runs": float(confusion.sd_runs[row, column]),
+        }
+        for system, confusion in confusions.items()
+        for (row, truth), (column, predicted) in pairs
+    ]
+
+
+def plot_confusions(confusions: Mapping[str, Confusion], classes: Sequence[str], path: str | Path) -> None:
+    """Draw mean confusion matrices side by side, all on one scale from 0 to 1, with their spread in small.
 
     Args:
-        confusions: system -> (C, C), as :func:`mean_confusion` gives
+        confusions: by system
         classes: names of rows and columns
         path: PNG to write
 
@@ -98,26 +135,21 @@ def plot_confusions(confusions: Mapping[str, np.ndarray], classes: Sequence[str]
     save_figure(figure, path)
 
 
-def _draw(axis: Any, matrix: np.ndarray, classes: Sequence[str]) -> Any:
-    image = axis.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+def _draw(axis: Any, confusion: Confusion, classes: Sequence[str]) -> Any:
+    image = axis.imshow(confusion.mean, cmap="Blues", vmin=0, vmax=1)
     places = range(len(classes))
     axis.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(places, classes)
     axis.tick_params(length=0, labelsize=9)
     for side in axis.spines.values():
         side.set_visible(False)
-    for row in places:
-        for column in places:
-            value = matrix[row, column]
-            text = "-" if np.isnan(value) else f"{value:.2f}"
-            # white on dark cells
-            axis.text(
-                column,
-                row,
-                text,
-                ha="center",
-                va="center",
-                fontsize=9,
-                color="white" if value > 0.55 else "black",
-            )
+    for row, column in itertools.product(places, repeat=2):
+        value = confusion.mean[row, column]
+        spread = [f"±{sd[row, column]:.2f}" for sd in (confusion.sd_folds, confusion.sd_runs)]
+        style = {"ha": "center", "color": "white" if value > 0.55 else "black"}  # white on dark cells
+        axis.text(
+            column, row - 0.12, "-" if np.isnan(value) else f"{value:.2f}", va="center", fontsize=9, **style
+        )
+        small = " ".join(text for text in spread if "nan" not in text)
+        axis.text(column, row + 0.26, small, va="center", fontsize=5.5, **style)
     return image

@@ -1,4 +1,4 @@
-"""Results by speaker: in leave-one-speaker-out folds, the test set of a fold is one speaker."""
+"""Results by speaker; in leave-one-speaker-out folds, the test set of a fold is one speaker."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sertoolkit.analysis.figures import COLOURS, save_figure
+from sertoolkit.analysis.figures import COLOURS, plain_axes, save_figure
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.scoring.emotion import METRICS
-
-_COLUMNS = ["system", "speaker", "fold", "num_utts", *METRICS]
 
 
 def speaker_rows(members: Mapping[str, Any], folds: Mapping[str, Fold]) -> list[dict[str, Any]]:
@@ -37,15 +35,6 @@ def speaker_rows(members: Mapping[str, Any], folds: Mapping[str, Fold]) -> list[
     return rows
 
 
-def speakers_tsv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as text with a header."""
-    lines = ["\t".join(_COLUMNS)]
-    for row in rows:
-        cells = [f"{row[c]:.6g}" if c in METRICS else str(row[c]) for c in _COLUMNS]
-        lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
-
-
 def plot_speakers(
     rows: Sequence[Mapping[str, Any]], systems: Sequence[str], path: str | Path, *, chance: str
 ) -> None:
@@ -67,8 +56,6 @@ def plot_speakers(
     size = (max(5.0, 1.5 + len(speakers) * (0.35 + 0.16 * len(systems))), 3.6)
     figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
-    axis.set_axisbelow(True)
-    axis.grid(axis="y", color="0.9")
     for number, system in enumerate(systems):
         places = np.arange(len(speakers)) + (number - (len(systems) - 1) / 2) * width
         heights = [accuracy.get((system, speaker), np.nan) for speaker in speakers]
@@ -83,8 +70,8 @@ def plot_speakers(
     axis.tick_params(axis="x", length=0)
     axis.set_xlabel("test speaker, number of utterances")
     axis.set_ylabel("accuracy (mean over runs)")
+    axis.set_xlim(-0.6, len(speakers) - 0.4)
     axis.set_ylim(0, 1)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    plain_axes(axis)
     figure.legend(loc="outside upper center", ncols=len(systems) + 1, frameon=False, fontsize=9)
     save_figure(figure, path)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sertoolkit.analysis.speakers import speaker_rows, speakers_tsv
-from sertoolkit.cli import main
+from sertoolkit.analysis.speakers import speaker_rows
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.scoring.members import read_members
 from sertoolkit.scoring.table import score_members
@@ -36,30 +35,3 @@ def test_speaker_has_the_mean_over_seeds_of_its_fold(trained: Path, resolved: Re
         ("s2", "fold-03", 6),
     ]
     assert [row["accuracy"] for row in rows] == pytest.approx([5 / 6, (5 / 6 + 3 / 6) / 2, 5 / 6])
-
-
-def test_text_form_has_one_line_a_system_and_speaker() -> None:
-    row = {"system": "mp-2", "speaker": "s0", "fold": "fold-01", "num_utts": 6}
-
-    assert speakers_tsv([{**row, "accuracy": 0.5, "uar": 2 / 3, "macro_f1": 0.25}]) == (
-        "system\tspeaker\tfold\tnum_utts\taccuracy\tuar\tmacro_f1\nmp-2\ts0\tfold-01\t6\t0.5\t0.666667\t0.25\n"
-    )
-
-
-def test_command_writes_tables_and_figures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["analyse", "--exp", str(trained), "--protocol_dir", str(trained / "protocol")])
-
-    assert code == 0
-    assert "baseline-96, mp-2" in capsys.readouterr().out
-    names = sorted(path.name for path in (trained / "analysis").iterdir())
-    assert names == ["confusion.png", "confusion.tsv", "speakers.png", "speakers.tsv"]
-    # 4 systems with the rows of chance, 2 classes
-    assert len((trained / "analysis" / "confusion.tsv").read_text().splitlines()) == 1 + 4 * 2
-
-
-def test_analysed_folder_scores_as_before(trained: Path, resolved: ResolvedProtocol) -> None:
-    before = score_members(read_members(trained, resolved), resolved)
-
-    main(["analyse", "--exp", str(trained), "--protocol_dir", str(trained / "protocol")])
-
-    assert score_members(read_members(trained, resolved), resolved) == before
