@@ -131,7 +131,7 @@ def make_sets(local: Mapping[str, Mapping[str, DataDir]], *, max_dur: float) -> 
         for set_name, found in _shared_out(name, data).items():
             parts.setdefault(set_name, []).extend(found)
     sets = {name: join(found) for name, found in parts.items() if found}
-    train = sets["train"]
+    train = sets.setdefault("train", DataDir())
     kept = [utt_id for utt_id in train.utt2spk if train.utt2dur[utt_id] <= max_dur]
     logger.info(
         "train: kept %d of %d utterances, %d longer than %g s",
