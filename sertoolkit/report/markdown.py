@@ -10,20 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from sertoolkit.analysis.figures import read_notes
 from sertoolkit.config import dump_yaml, load_yaml
 from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
+from sertoolkit.scoring.comparison import claim_lines, test_notes, test_rows
 from sertoolkit.scoring.members import ScoredMember
-from sertoolkit.scoring.table import NOTES, table_rows
+from sertoolkit.scoring.table import NOTES, TITLES, pooled_rows, table_rows
 from sertoolkit.version import environment
-
-_FIGURES = {
-    "confusion.png": (
-        "Mean confusion matrices over folds",
-        "of the system of each family with the highest UAR on the test sets (chosen by these results, for"
-        " illustration alone)",
-    ),
-    "speakers.png": ("Accuracy by test speaker", "of the same systems; the line is the most frequent class"),
-}
 
 
 def compose_results(
@@ -43,7 +36,8 @@ def compose_results(
             they exist
         resolved: the protocol
         members: of all systems
-        scores: of :func:`sertoolkit.scoring.table.score_members`
+        scores: of :func:`sertoolkit.scoring.table.score_members`, with ``tests`` of
+            :func:`sertoolkit.scoring.comparison.compare_systems`
         out: where the report will lie; links to figures are relative to it
         title: first line
         command: what made the results, as typed
@@ -59,27 +53,46 @@ def compose_results(
         _table(scores, members),
         *(f"- {note}" for note in NOTES),
         "",
+        _markdown_table(*_split(pooled_rows(scores))),
+        *_tests(scores["tests"]),
         *_protocol(resolved),
         *_figures(exp, Path(out)),
-        *_making(exp, members, command),
+        *_making(exp, [member for member in members if member.meta], command),
     ]
-    return "\n".join(line for line in sections if line is not None).rstrip() + "\n"
+    return "\n".join(sections).rstrip() + "\n"
 
 
 def _completeness(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> str:
-    seeds = defaultdict(set)
-    for member in members:
-        seeds[member.system].add(member.seed)
-    every = sorted(set().union(*seeds.values()))
-    planned = sum(len(runs) for runs in seeds.values()) * len(resolved.folds)
-    text = (
-        f"\n{len(seeds)} systems, {len(resolved.folds)} folds, seeds {' '.join(map(str, every))}:"
-        f" {len(members)} trainings, under protocol"
-        f" `{resolved.protocol.name}` version {resolved.protocol.version}.\n"
-    )
-    if len(members) < planned:
-        text += f"\n**PARTIAL: {planned - len(members)} of {planned} trainings are missing.**\n"
-    return text
+    trained = [member for member in members if member.meta]
+    systems, folds = {m.system for m in members}, {m.fold for m in members}
+    seeds = " ".join(map(str, sorted({member.seed for member in trained})))
+    foreign = sorted({member.system for member in members if not member.meta})
+    text = f"\n{len(systems)} systems, {len(folds)} folds"
+    if trained:
+        text += f", seeds {seeds}: {len(trained)} trainings"
+    text += f", under protocol `{resolved.protocol.name}` version {resolved.protocol.version}."
+    if foreign:
+        text += f" Predictions of other toolkits: {', '.join(foreign)}."
+    if len(folds) < len(resolved.folds):
+        missing = ", ".join(name for name in resolved.folds if name not in folds)
+        text += f"\n\n**PARTIAL: {len(folds)} of {len(resolved.folds)} folds; not here: {missing}.**"
+    return text + "\n"
+
+
+def _tests(tests: Mapping[str, Any]) -> list[str]:
+    """Differences to the baseline and verdicts on the paper's claims."""
+    claims = [
+        line
+        for title, sentences in claim_lines(tests)
+        for line in (f"- {title}", *(f"  - {sentence}" for sentence in sentences))
+    ]
+    lines = []
+    if tests["against_baseline"]:
+        lines = [f"Against {tests['baseline']}, by {TITLES[tests['metric']]}:", ""]
+        lines += [_markdown_table(*_split(test_rows(tests)))]
+    if claims:
+        lines += ["Claims of Lakomkin et al. 2017, on these results:", "", *claims, ""]
+    return ["## Tests", "", *lines, *(f"- {note}" for note in test_notes(tests)), ""] if lines else []
 
 
 def _table(scores: Mapping[str, Any], members: Sequence[ScoredMember]) -> str:
@@ -87,9 +100,14 @@ def _table(scores: Mapping[str, Any], members: Sequence[ScoredMember]) -> str:
     of_system = defaultdict(list)
     for member in members:
         of_system[member.system].append(member.meta)
-    header, *rows = table_rows(scores)
+    header, *rows = table_rows(scores, metric=scores["tests"]["metric"])
     rows = [[*row, *_costs(of_system.get(row[0], []))] for row in rows]
     return _markdown_table([*header, "trained parameters", "best epoch", "s a training"], rows)
+
+
+def _split(rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Header and rows."""
+    return rows[0], rows[1:]
 
 
 def _costs(metas: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -140,11 +158,9 @@ def _protocol(resolved: ResolvedProtocol) -> list[str]:
 
 def _figures(exp: Path, out: Path) -> list[str]:
     lines = []
-    for name, (title, caption) in _FIGURES.items():
-        path = exp / "analysis" / name
-        if path.exists():
-            link = Path(os.path.relpath(path, out.parent)).as_posix()
-            lines += [f"![{title}]({link})", "", f"{title}, {caption}.", ""]
+    for note in read_notes(exp / "analysis"):
+        link = Path(os.path.relpath(exp / "analysis" / note.file, out.parent)).as_posix()
+        lines += [f"![{note.alt}]({link})", "", f"{note.title}: {note.caption}", ""]
     return ["## Figures", "", *lines] if lines else []
 
 

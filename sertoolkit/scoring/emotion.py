@@ -1,4 +1,4 @@
-"""Accuracy, unweighted average recall and macro F1, and the two rows of chance.
+"""Accuracy, unweighted average recall and F1, and the two rows of chance.
 
 Names follow the wider literature. The row "most frequent class" of Table 1 in Lakomkin et al. 2017 shows that
 the paper's "unweighted accuracy" is the plain accuracy here.
@@ -17,7 +17,7 @@ import numpy as np
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.errors import DataError
 
-METRICS = ("accuracy", "uar", "macro_f1")
+METRICS = ("accuracy", "uar", "macro_f1", "weighted_f1")
 MOST_FREQUENT = "most-frequent"
 RANDOM = "random"
 
@@ -39,31 +39,47 @@ def confusion_counts(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     )
 
 
+def metrics_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of many confusion matrices at once.
+
+    Args:
+        counts: (..., C, C); row = truth, column = predicted
+
+    Returns:
+        by the names of ``METRICS``, each (...), in [0, 1]. ``accuracy``: share of right answers; ``uar``: mean
+        of the recalls of the classes; ``macro_f1``: mean of their F1, F1 = 2 TP / (2 TP + FP + FN);
+        ``weighted_f1``: the same mean weighted by the true counts of the classes. A class that the truth does
+        not hold has no recall: it is left out of the means, and answers that name it count as errors of the
+        true class. NaN where there is nothing to score.
+
+    """
+    right = np.diagonal(counts, axis1=-2, axis2=-1).astype(float)
+    true, named = counts.sum(axis=-1), counts.sum(axis=-2)
+    present = true > 0
+    recall = np.divide(right, true, out=np.zeros_like(right), where=present)
+    f1 = np.divide(2 * right, true + named, out=np.zeros_like(right), where=present)
+    with np.errstate(invalid="ignore"):
+        return {
+            "accuracy": right.sum(axis=-1) / true.sum(axis=-1),
+            "uar": recall.sum(axis=-1) / present.sum(axis=-1),
+            "macro_f1": f1.sum(axis=-1) / present.sum(axis=-1),
+            "weighted_f1": (f1 * true).sum(axis=-1) / true.sum(axis=-1),
+        }
+
+
 def scores_of_counts(counts: np.ndarray) -> dict[str, float]:
-    """Scores of a confusion matrix.
+    """Scores of one confusion matrix, as :func:`metrics_of_counts`.
 
     Args:
         counts: (C, C); row = truth, column = predicted
-
-    Returns:
-        ``accuracy``: share of right answers; ``uar``: mean of the recalls of the classes; ``macro_f1``: mean
-        of their F1, F1 = 2 TP / (2 TP + FP + FN). All in [0, 1]. A class that the truth does not hold has no
-        recall: it is left out of both means, and answers that name it count as errors of the true class.
 
     Raises:
         DataError: if there is nothing to score
 
     """
-    total = counts.sum()
-    if total == 0:
+    if counts.sum() == 0:
         raise DataError("scores: no utterance")
-    right, true, named = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    present = true > 0
-    return {
-        "accuracy": float(right.sum() / total),
-        "uar": float((right[present] / true[present]).mean()),
-        "macro_f1": float((2 * right[present] / (true[present] + named[present])).mean()),
-    }
+    return {metric: float(value) for metric, value in metrics_of_counts(counts).items()}
 
 
 def score_emotion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, float]:
@@ -75,7 +91,7 @@ def score_emotion(truth: Sequence[str], predicted: Sequence[str], classes: Seque
         classes: all classes
 
     Returns:
-        ``accuracy``, ``uar`` and ``macro_f1``, as :func:`scores_of_counts`
+        by the names of ``METRICS``, as :func:`metrics_of_counts`
 
     Raises:
         DataError: if the lists differ in length, are empty, or hold an unknown class

@@ -1,8 +1,8 @@
-"""The members of an experiment: finding them, and checking that they belong to the protocol."""
+"""The members of an experiment, and the predictions of other toolkits: found, and checked against the protocol."""
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,9 @@ import numpy as np
 import yaml
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
-from sertoolkit.errors import DataError, report_faults, suggest
+from sertoolkit.errors import ConfigError, DataError, report_faults, suggest
 from sertoolkit.scoring.emotion import numbers_of
-from sertoolkit.scoring.predictions import read_predictions
-
-logger = logging.getLogger(__name__)
+from sertoolkit.scoring.predictions import read_answers, read_predictions
 
 # The order of Table 1 in Lakomkin et al. 2017; others follow by name.
 _FAMILIES = ("baseline", "mp", "rnn", "progressive")
@@ -32,7 +30,7 @@ class ScoredMember:
     predicted: np.ndarray
     """numbers of classes (N,), in the order of the fold's test set"""
     meta: Mapping[str, Any]
-    """its ``member.yaml``"""
+    """its ``member.yaml``; empty for predictions of another toolkit"""
 
 
 def read_members(
@@ -40,20 +38,23 @@ def read_members(
     resolved: ResolvedProtocol,
     *,
     systems: Sequence[str] | None = None,
-    partial: bool = False,
+    folds: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[ScoredMember]:
-    """Read ``EXP/<system>/<fold>/seed-<n>`` of all systems.
+    """Read ``EXP/<system>/<fold>/seed-<n>``: every chosen system with the same folds and the same seeds.
 
     Args:
         exp: folder of the experiment
         resolved: the protocol that the members must have been trained under
         systems: names, in the order of the table; all that are there by default
-        partial: report what there is, though members are missing
+        folds: names; all of the protocol by default
+        seeds: members of other seeds are left alone; all seeds of the chosen systems and folds by default
 
     Returns:
         members, ordered by system, fold and seed
 
     Raises:
+        ConfigError: if a fold is unknown
         DataError: if there is none; if members are missing (all are named); if one was made under another
             protocol, or its predictions are not those of the fold's test set
 
@@ -69,21 +70,75 @@ def read_members(
     names = list(systems) if systems else present
     if not names:
         raise DataError(f"{exp}: no members <system>/<fold>/seed-<n>; train them first")
-    _check_grid(exp, names, list(resolved.folds), partial)
     members, faults = [], []
-    for system in names:
-        for fold in resolved.folds:
-            for seed in _seeds(exp / system / fold):
-                try:
-                    members.append(
-                        _read_member(exp / system / fold / f"seed-{seed}", resolved, system, fold, seed)
-                    )
-                except (DataError, OSError) as error:
-                    faults.append(str(error))
+    for system, fold, seed in _list_grid(exp, names, choose_folds(resolved, folds), seeds):
+        try:
+            members.append(_read_member(exp / system / fold / f"seed-{seed}", resolved, system, fold, seed))
+        except (DataError, OSError) as error:
+            faults.append(str(error))
     report_faults(f"members of {exp}", faults, DataError)
-    if not members:
-        raise DataError(f"{exp}: no finished member under the folds of protocol {resolved.protocol.name}")
     return members
+
+
+def read_foreign(
+    files: Sequence[tuple[str, Path]], resolved: ResolvedProtocol, *, folds: Sequence[str] | None = None
+) -> list[ScoredMember]:
+    """Read predictions that another toolkit made for the test sets of a protocol.
+
+    Args:
+        files: name of a system, and a TSV with the columns ``utt_id`` and ``predicted`` for the test sets of
+            all folds together; a name that stands n times has n runs
+        resolved: the protocol; truth is taken from it, never from a file
+        folds: names; all of the protocol by default. Utterances of other folds are left alone
+
+    Returns:
+        members, ordered by system, run and fold; a run's number stands for its seed
+
+    Raises:
+        ConfigError: if a fold is unknown
+        DataError: naming every utterance that is missing, unknown, or stands twice, in all files
+
+    """
+    chosen = choose_folds(resolved, folds)
+    tested = {utt_id for fold in resolved.folds.values() for utt_id in fold.test}
+    members, faults, runs = [], [], Counter()
+    for name, path in files:
+        runs[name] += 1
+        try:
+            answers = read_answers(path, resolved.protocol.classes)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        wanted = [utt_id for fold in chosen for utt_id in resolved.folds[fold].test]
+        missing = [f"{path}: utterance {u} is missing" for u in wanted if u not in answers]
+        strange = [
+            f"{path}: utterance {u} is in no test set of the protocol" for u in answers if u not in tested
+        ]
+        faults += missing + strange
+        if missing or strange:
+            continue
+        for fold in chosen:
+            labels = [answers[utt_id] for utt_id in resolved.folds[fold].test]
+            predicted = numbers_of(labels, resolved.protocol.classes)
+            members.append(
+                ScoredMember(system=name, fold=fold, seed=runs[name], predicted=predicted, meta={})
+            )
+    report_faults("predictions of other toolkits", faults, DataError)
+    return members
+
+
+def choose_folds(resolved: ResolvedProtocol, folds: Sequence[str] | None) -> list[str]:
+    """Names of the chosen folds, in the order of the protocol; all by default.
+
+    Raises:
+        ConfigError: if one is unknown
+
+    """
+    known = list(resolved.folds)
+    for fold in folds or ():
+        if fold not in known:
+            raise ConfigError(f"unknown fold {fold!r}{suggest(fold, known)} (known: {', '.join(known)})")
+    return [fold for fold in known if not folds or fold in folds]
 
 
 def find_systems(exp: str | Path) -> list[str]:
@@ -104,19 +159,24 @@ def _seeds(directory: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal())
 
 
-def _check_grid(exp: Path, systems: Sequence[str], folds: Sequence[str], partial: bool) -> None:
+def _list_grid(
+    exp: Path, systems: Sequence[str], folds: Sequence[str], seeds: Sequence[int] | None
+) -> list[tuple[str, str, int]]:
+    """Systems x folds x seeds; none may be missing, so that all systems are compared on the same trainings."""
     found = {(system, fold): set(_seeds(exp / system / fold)) for system in systems for fold in folds}
-    seeds = {system: set().union(*(found[system, fold] for fold in folds)) for system in systems}
+    chosen = sorted(set(seeds) if seeds else set().union(*found.values()))
+    if not chosen:
+        raise DataError(f"{exp}: no finished member of {', '.join(systems)} in {', '.join(folds)}")
+    grid = [(system, fold, seed) for system in systems for fold in folds for seed in chosen]
     missing = [
-        f"{system}/{fold}/seed-{seed}"
-        for system in systems
-        for fold in folds
-        for seed in sorted((seeds[system] or {1}) - found[system, fold])
+        f"{system}/{fold}/seed-{seed}" for system, fold, seed in grid if seed not in found[system, fold]
     ]
-    if missing and partial:
-        logger.warning("%d members are missing: %s", len(missing), ", ".join(missing))
-    elif missing:
-        report_faults("missing members (train them, or give --partial)", missing, DataError)
+    complete = " ".join(str(seed) for seed in sorted(set.intersection(*found.values())))
+    remedy = "train them, or choose --systems, --folds, --seeds that are complete"
+    if complete:
+        remedy += f", as --seeds '{complete}' is here"
+    report_faults(f"missing members of {exp} ({remedy})", missing, DataError)
+    return grid
 
 
 def _read_member(

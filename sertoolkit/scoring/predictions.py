@@ -1,11 +1,12 @@
 """Predictions: one TSV a member and set, from which alone all scores are computed.
 
-The header is ``utt_id truth predicted`` and the names of the classes, one column of posterior each. Any
-toolkit can write such a file and have it scored under the same protocol.
+The header is ``utt_id truth predicted`` and the names of the classes, one column of posterior each. Of a file
+that another toolkit wrote, the columns ``utt_id`` and ``predicted`` are enough.
 """
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sertoolkit.errors import DataError, report_faults
+from sertoolkit.errors import DataError, report_faults, suggest
 from sertoolkit.storage.atomic import write_text
 
 _COLUMNS = ["utt_id", "truth", "predicted"]
@@ -103,6 +104,51 @@ def read_predictions(path: str | Path, classes: Sequence[str]) -> Predictions:
     return Predictions(
         utt_ids=utt_ids, truth=truth, predicted=predicted, posteriors=posteriors, classes=tuple(classes)
     )
+
+
+def read_answers(path: str | Path, classes: Sequence[str]) -> dict[str, str]:
+    """Read what another toolkit predicted.
+
+    Args:
+        path: TSV whose header names at least ``utt_id`` and ``predicted``, in any place; other columns are not
+            read
+        classes: of the protocol
+
+    Returns:
+        predicted class by utterance
+
+    Raises:
+        DataError: naming every line that is wrong: columns, unknown classes, duplicate utterances
+        FileNotFoundError: if there is no such file
+
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: {error}; expected a table of UTF-8 text, parted by tabs") from error
+    header = rows[0] if rows else []
+    if header.count("utt_id") != 1 or header.count("predicted") != 1:
+        raise DataError(
+            f"{path}:1: header {' '.join(header)!r}, expected the columns utt_id and predicted (parted by tabs)"
+        )
+    answers: dict[str, str] = {}
+    faults = []
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            faults.append(f"{path}:{line}: {len(row)} columns, expected {len(header)}")
+            continue
+        utt_id, label = row[header.index("utt_id")], row[header.index("predicted")]
+        if utt_id in answers:
+            faults.append(f"{path}:{line}: utterance {utt_id} stands again")
+        if label not in classes:
+            known = ", ".join(classes)
+            faults.append(
+                f"{path}:{line}: predicted {label!r} is no class of {known}{suggest(label, classes)}"
+            )
+        answers[utt_id] = label
+    report_faults("predictions", faults, DataError)
+    return answers
 
 
 def _check(

@@ -9,30 +9,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
-from sertoolkit.scoring.emotion import METRICS, chance_rows, confusion_counts, numbers_of, scores_of_counts
+from sertoolkit.scoring.emotion import METRICS, chance_rows, confusion_counts, metrics_of_counts, numbers_of
 from sertoolkit.scoring.members import ScoredMember
+from sertoolkit.scoring.significance import draw_folds, interval
 
-TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1"}
+TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
 NOTES = (
     "accuracy: share of utterances classified right (elsewhere: weighted accuracy, WA). It is the column"
     " U-Acc of Lakomkin et al. 2017: their majority row shows it.",
     "UAR: mean of the classes' recalls (elsewhere: UA). The formula behind the paper's W-Acc is"
     " open: its majority row, 0.33, fits neither UAR nor accuracy.",
-    "macro F1: mean of the classes' F1. The average behind the paper's F1 is open.",
+    "macro F1: mean of the classes' F1; weighted F1: weighted by the classes' counts. The paper does not name"
+    " its average; its random row, 0.24, fits macro F1 (weighted F1 would give 0.26).",
     "sd folds: standard deviation over folds, seeds averaged first. sd runs: over seeds, folds averaged"
     " first; '-' for one seed.",
-    "pooled UAR: of the utterances of all folds together (mean over seeds). Classes that a fold's test set"
-    " lacks are left out of its UAR and macro F1.",
+    "95 % interval: bootstrap over folds, that is over test speakers, or sessions where folds test sessions (10,000"
+    " resamples, percentiles expanded for few values, Hesterberg 2015); '-' for fewer than six folds.",
+    "pooled: of the utterances of all folds together (mean over seeds). Classes that a fold's test set"
+    " lacks are left out of its UAR and F1.",
     "most-frequent names the most frequent class of the fold's training set; random draws classes with equal"
     " chance, ten times.",
 )
+
+_SHORT = ("accuracy", "uar", "macro_f1")  # what fits on a screen; the files have all
 
 Counts = Mapping[str, Mapping[str, Mapping[int, np.ndarray]]]
 """system -> fold -> seed -> confusion counts (C, C)"""
@@ -58,112 +64,172 @@ def count_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -
     return {system: {name: dict(seeds) for name, seeds in folds.items()} for system, folds in counts.items()}
 
 
+def stack(folds: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
+    """Confusion counts of one system (R, F, C, C), by run and fold."""
+    runs = sorted(next(iter(folds.values())))
+    return np.array([[seeds[run] for seeds in folds.values()] for run in runs])
+
+
 def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> dict[str, Any]:
     """All scores of an experiment.
 
     Args:
-        members: of one or more systems
+        members: of one or more systems; each system has the same seeds in all folds
         resolved: their protocol
 
     Returns:
-        ``protocol`` (name, version, hash), ``systems`` (name -> row, in the order of the table; see
-        :func:`summarise`) and ``members`` (system -> fold -> seed -> scores)
+        ``protocol`` (name, version, hash, number of its folds), ``systems`` (name -> row, in the order of the
+        table; see :func:`summarise`) and ``members`` (system -> fold -> seed -> scores)
 
     """
     counts = count_members(members, resolved)
     protocol = resolved.protocol
-    scores = {
-        system: {
-            fold: {seed: scores_of_counts(table) for seed, table in seeds.items()}
-            for fold, seeds in folds.items()
-        }
-        for system, folds in counts.items()
-    }
+    num_folds = len({member.fold for member in members})
+    resamples = draw_folds(num_folds)
     return {
-        "protocol": {"name": protocol.name, "version": protocol.version, "hash": resolved.hash},
-        "systems": {system: summarise(counts[system], scores[system]) for system in counts},
-        "members": scores,
+        "protocol": {
+            "name": protocol.name,
+            "version": protocol.version,
+            "hash": resolved.hash,
+            "num_folds": len(resolved.folds),
+        },
+        "systems": {system: summarise(stack(folds), resamples) for system, folds in counts.items()},
+        "members": {system: _member_scores(folds) for system, folds in counts.items()},
     }
 
 
-def summarise(
-    counts: Mapping[str, Mapping[int, np.ndarray]], scores: Mapping[str, Mapping[int, Mapping[str, float]]]
-) -> dict[str, Any]:
+def _member_scores(folds: Mapping[str, Mapping[int, np.ndarray]]) -> dict[str, dict[int, dict[str, float]]]:
+    values = metrics_of_counts(stack(folds))
+    return {
+        fold: {
+            seed: {metric: float(values[metric][run, place]) for metric in METRICS}
+            for run, seed in enumerate(sorted(seeds))
+        }
+        for place, (fold, seeds) in enumerate(folds.items())
+    }
+
+
+def summarise(counts: np.ndarray, resamples: np.ndarray) -> dict[str, Any]:
     """One row of the table.
 
     Args:
-        counts: fold -> seed -> confusion counts (C, C)
-        scores: fold -> seed -> scores of these counts
+        counts: of one system (R, F, C, C)
+        resamples: how often each of B resamples holds each fold (B, F)
 
     Returns:
-        for each metric ``mean``, ``sd_folds`` and ``sd_runs`` (None where fewer than two folds or seeds are
-        complete); ``pooled_uar``, ``num_folds``, ``num_runs``
+        for each metric ``mean``, ``sd_folds`` and ``sd_runs`` (None where there are fewer than two), ``interval``
+        of the mean, ``pooled`` over the utterances of all folds, and ``pooled_interval`` (None for fewer than six
+        folds); ``num_folds``, ``num_runs``
 
     """
-    # Only seeds that every fold has tell runs from folds; others still count in their fold's mean.
-    common = sorted(set.intersection(*(set(seeds) for seeds in scores.values())))
+    num_runs, num_folds = counts.shape[:2]
+    cells = counts.reshape(num_runs, num_folds, -1)
+    resampled = (resamples @ cells).reshape(num_runs, len(resamples), *counts.shape[2:])
+    of_members, of_pools = metrics_of_counts(counts), metrics_of_counts(counts.sum(axis=1))
+    of_resamples = metrics_of_counts(resampled)
     row: dict[str, Any] = {}
     for metric in METRICS:
-        fold_means = [fmean(run[metric] for run in seeds.values()) for seeds in scores.values()]
-        run_means = [fmean(seeds[seed][metric] for seeds in scores.values()) for seed in common]
+        of_folds, of_runs = of_members[metric].mean(axis=0), of_members[metric].mean(axis=1)
         row[metric] = {
-            "mean": fmean(fold_means),
-            "sd_folds": _deviation(fold_means),
-            "sd_runs": _deviation(run_means),
+            "mean": float(of_folds.mean()),
+            "sd_folds": _deviation(of_folds),
+            "sd_runs": _deviation(of_runs),
+            "interval": interval(resamples @ of_folds / num_folds, num_folds),
+            "pooled": float(of_pools[metric].mean()),
+            "pooled_interval": interval(of_resamples[metric].mean(axis=0), num_folds),
         }
-    pooled = [
-        scores_of_counts(np.sum([seeds[seed] for seeds in counts.values()], axis=0))["uar"] for seed in common
-    ]
-    row["pooled_uar"] = fmean(pooled) if pooled else None
-    row["num_folds"] = len(scores)
-    row["num_runs"] = max(len(seeds) for seeds in scores.values())
-    return row
+    return row | {"num_folds": num_folds, "num_runs": num_runs}
 
 
-def table_rows(scores: Mapping[str, Any]) -> list[list[str]]:
+def table_rows(scores: Mapping[str, Any], *, metric: str = "uar") -> list[list[str]]:
     """Header and rows of the table as text; numbers have three digits, '-' stands where there is none.
 
     Args:
         scores: of :func:`score_members`
+        metric: the one that has an interval here; ``scores`` holds all
 
     """
     header = ["system"]
-    for metric in METRICS:
-        header += [TITLES[metric], "sd folds", "sd runs"]
-    rows = [[*header, "pooled UAR", "folds", "runs"]]
+    for name in _SHORT:
+        header += [TITLES[name], "sd folds", "sd runs"]
+    rows = [[*header, f"95 % interval of {TITLES[metric]}", "pooled UAR", "runs"]]
     for system, row in scores["systems"].items():
-        cells = [_text(row[metric][key]) for metric in METRICS for key in ("mean", "sd_folds", "sd_runs")]
-        rows.append([system, *cells, _text(row["pooled_uar"]), str(row["num_folds"]), str(row["num_runs"])])
+        cells = [_text(row[name][key]) for name in _SHORT for key in ("mean", "sd_folds", "sd_runs")]
+        cells += [interval_text(row[metric]["interval"]), _text(row["uar"]["pooled"]), str(row["num_runs"])]
+        rows.append([system, *cells])
     return rows
 
 
-def format_table(scores: Mapping[str, Any]) -> str:
+def pooled_rows(scores: Mapping[str, Any]) -> list[list[str]]:
+    """Header and rows of the scores over the utterances of all folds together, each with its interval."""
+    rows = [["system", *(f"pooled {TITLES[metric]}" for metric in METRICS)]]
+    for system, row in scores["systems"].items():
+        cells = [(row[metric]["pooled"], row[metric]["pooled_interval"]) for metric in METRICS]
+        rows.append([system, *(f"{_text(value)} {interval_text(limits)}" for value, limits in cells)])
+    return rows
+
+
+def format_table(scores: Mapping[str, Any], *, metric: str = "uar") -> str:
     """The table in columns, and the notes that say what its names mean."""
-    rows = table_rows(scores)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        [format_columns(table_rows(scores, metric=metric)), "", *(fill(note, 110) for note in NOTES)]
+    )
+
+
+def format_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Header and rows in columns; a header of several words takes several lines."""
+    header, *body = rows
+    words = [_break(name) for name in header]
+    height = max(map(len, words))
     lines = [
+        [[""] * (height - len(names)) + names for names in words][column] for column in range(len(header))
+    ]
+    table = [*zip(*lines, strict=True), *body]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    text = [
         "  ".join(
             cell.ljust(width) if not column else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+        ).rstrip()
+        for row in table
     ]
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([*lines, "", *NOTES])
+    text.insert(height, "-" * max(map(len, text)))
+    return "\n".join(text)
 
 
 def tsv_of(scores: Mapping[str, Any]) -> str:
     """The table for programs: full precision, one header line, empty cells where there is no number."""
-    names = [f"{metric}{suffix}" for metric in METRICS for suffix in ("", "_sd_folds", "_sd_runs")]
-    lines = ["\t".join(["system", *names, "pooled_uar", "num_folds", "num_runs"])]
+    keys = ("mean", "sd_folds", "sd_runs", "low", "high", "pooled", "pooled_low", "pooled_high")
+    names = [metric if key == "mean" else f"{metric}_{key}" for metric in METRICS for key in keys]
+    lines = ["\t".join(["system", *names, "num_folds", "num_runs"])]
     for system, row in scores["systems"].items():
-        values = [row[metric][key] for metric in METRICS for key in ("mean", "sd_folds", "sd_runs")]
-        values += [row["pooled_uar"], row["num_folds"], row["num_runs"]]
+        values = []
+        for score in (row[metric] for metric in METRICS):
+            values += [
+                score["mean"],
+                score["sd_folds"],
+                score["sd_runs"],
+                *(score["interval"] or (None, None)),
+            ]
+            values += [score["pooled"], *(score["pooled_interval"] or (None, None))]
+        values += [row["num_folds"], row["num_runs"]]
         lines.append("\t".join([system, *("" if value is None else f"{value:.6g}" for value in values)]))
     return "\n".join(lines) + "\n"
 
 
-def _deviation(values: Sequence[float]) -> float | None:
+def interval_text(limits: Sequence[float] | None) -> str:
+    """Low and high in brackets, or '-'."""
+    return "-" if limits is None else f"[{limits[0]:.3f}, {limits[1]:.3f}]"
+
+
+def _break(name: str) -> list[str]:
+    """A column's name in lines."""
+    if name.startswith("95 % interval"):
+        return ["95 % interval", *filter(None, [name.removeprefix("95 % interval").strip()])]
+    return name.split(" ")
+
+
+def _deviation(values: np.ndarray) -> float | None:
     """Standard deviation of a sample (divided by n - 1)."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 

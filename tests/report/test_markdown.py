@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sertoolkit.analysis.figures import FigureNote, write_notes
 from sertoolkit.cli import main
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.storage.atomic import write_yaml
@@ -42,7 +43,7 @@ def test_table_has_scores_and_costs(report: Callable[..., str]) -> None:
     cells = dict(zip(header, row, strict=True))
     assert cells["accuracy"] == "0.833"  # 5 of 6 in every fold and run
     assert cells["pooled UAR"] == "0.875"  # (9/12 + 6/6) / 2
-    assert (cells["folds"], cells["runs"]) == ("3", "2")
+    assert cells["runs"] == "2"
     assert (cells["trained parameters"], cells["best epoch"], cells["s a training"]) == (
         "1,234",
         "3.0",
@@ -76,23 +77,64 @@ def test_environment_and_settings_of_the_training_are_used(report: Callable[...,
 
 
 def test_figures_are_linked_from_where_the_report_lies(report: Callable[..., str], exp: Path) -> None:
-    (exp / "analysis").mkdir()
+    notes = [
+        FigureNote(file=f"{name}.png", title="Mean confusion", caption="of all.", alt="Most on the diagonal.")
+        for name in ("confusion", "speakers")
+    ]
+    write_notes(exp / "analysis", notes)
     (exp / "analysis" / "confusion.png").write_bytes(b"")
 
     text = report(out=exp.parent / "RESULTS.md")
 
-    assert "](exp/analysis/confusion.png)" in text
+    assert "![Most on the diagonal.](exp/analysis/confusion.png)\n\nMean confusion: of all." in text
     assert "speakers.png" not in text
 
 
-def test_missing_members_are_counted_in_a_partial_report(report: Callable[..., str], exp: Path) -> None:
-    (exp / "mp-2" / "fold-03" / "seed-2" / "member.yaml").unlink()
+def test_a_part_of_the_folds_is_called_partial(report: Callable[..., str]) -> None:
+    text = report("--folds", "fold-01 fold-03")
 
-    assert "**PARTIAL: 1 of 6 trainings are missing.**" in report("--partial")
+    assert "**PARTIAL: 2 of 3 folds; not here: fold-02.**" in text
 
 
-def test_complete_report_is_not_called_partial(report: Callable[..., str]) -> None:
-    assert "PARTIAL" not in report("--partial")
+def test_all_folds_are_not_called_partial(report: Callable[..., str]) -> None:
+    assert "PARTIAL" not in report()
+
+
+def test_differences_and_verdicts_are_written(
+    report: Callable[..., str], add_member: Callable[..., Path]
+) -> None:
+    for fold in FOLDS:
+        for seed in (1, 2):
+            add_member("baseline-96", fold, seed, wrong=2)
+
+    text = report()
+
+    row = row_of(text[text.index("Against baseline-96, by UAR") :], "mp-2")
+    assert row[:4] == ["mp-2", "+0.125", "-", "3 of 3"]
+    assert row[-1] == "cannot be shown"
+    assert "- layer 2 helps in all variants: cannot be shown" in text
+    assert "  - mp-2 is above baseline-96 (+0.125), smallest corrected p possible 0.250" in text
+
+
+def test_scores_over_all_utterances_are_written_by_every_metric(report: Callable[..., str]) -> None:
+    text = report()
+
+    pooled = text[text.index("pooled weighted F1") :]
+    assert row_of(pooled, "mp-2")[1].startswith("0.833")  # 15 of 18
+
+
+def test_predictions_of_another_toolkit_are_named(
+    report: Callable[..., str], resolved: ResolvedProtocol, tmp_path: Path
+) -> None:
+    tested = [u for fold in resolved.folds.values() for u in fold.test]
+    path = tmp_path / "svm.tsv"
+    path.write_text("utt_id\tpredicted\n" + "".join(f"{u}\tanger\n" for u in tested))
+
+    text = report("--predictions", f"svm={path}")
+
+    assert "Predictions of other toolkits: svm." in text
+    assert "seeds 1 2: 6 trainings" in text
+    assert row_of(text, "svm")[-3:] == ["-", "-", "-"]
 
 
 def test_same_experiment_gives_the_same_bytes(report: Callable[..., str]) -> None:

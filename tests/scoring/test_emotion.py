@@ -8,33 +8,41 @@ from sklearn import metrics
 
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.errors import DataError
-from sertoolkit.scoring.emotion import chance_rows, confusion_counts, score_emotion
+from sertoolkit.scoring.emotion import (
+    chance_rows,
+    confusion_counts,
+    metrics_of_counts,
+    score_emotion,
+    scores_of_counts,
+)
 
 CLASSES = ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
-    ("truth", "predicted", "accuracy", "uar", "macro_f1"),
+    ("truth", "predicted", "accuracy", "uar", "macro_f1", "weighted_f1"),
     [
         # one utterance
-        ("a", "a", 1, 1, 1),
-        ("a", "b", 0, 0, 0),
+        ("a", "a", 1, 1, 1, 1),
+        ("a", "b", 0, 0, 0, 0),
         # all one class
-        ("aaaa", "aaaa", 1, 1, 1),
-        ("aabbc", "aaaaa", 2 / 5, 1 / 3, (4 / 7) / 3),
+        ("aaaa", "aaaa", 1, 1, 1, 1),
+        ("aabbc", "aaaaa", 2 / 5, 1 / 3, (4 / 7) / 3, 2 / 5 * 4 / 7),
         # F1: a 2*2/(3+2), b 2*1/(1+2)
-        ("aaab", "aabb", 3 / 4, (2 / 3 + 1) / 2, (4 / 5 + 2 / 3) / 2),
+        ("aaab", "aabb", 3 / 4, (2 / 3 + 1) / 2, (4 / 5 + 2 / 3) / 2, 3 / 4 * 4 / 5 + 1 / 4 * 2 / 3),
         # c is absent from the truth: no recall of its own, its answers are errors of a
-        ("aabb", "acbb", 3 / 4, (1 / 2 + 1) / 2, (2 / 3 + 1) / 2),
-        ("abcabc", "abccba", 4 / 6, (1 / 2 + 1 + 1 / 2) / 3, (2 / 4 + 1 + 2 / 4) / 3),
+        ("aabb", "acbb", 3 / 4, (1 / 2 + 1) / 2, (2 / 3 + 1) / 2, (2 / 3 + 1) / 2),
+        ("abcabc", "abccba", 4 / 6, (1 / 2 + 1 + 1 / 2) / 3, (2 / 4 + 1 + 2 / 4) / 3, 2 / 3),
     ],
 )
 def test_scores_are_the_fractions_made_by_hand(
-    truth: str, predicted: str, accuracy: float, uar: float, macro_f1: float
+    truth: str, predicted: str, accuracy: float, uar: float, macro_f1: float, weighted_f1: float
 ) -> None:
     scores = score_emotion(list(truth), list(predicted), CLASSES)
 
-    assert scores == pytest.approx({"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1})
+    assert scores == pytest.approx(
+        {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,9 +53,29 @@ def test_scores_agree_with_scikit_learn(seed: int) -> None:
 
     scores = score_emotion(truth, predicted, CLASSES)
 
-    assert scores["accuracy"] == pytest.approx(metrics.accuracy_score(truth, predicted))
-    assert scores["uar"] == pytest.approx(metrics.balanced_accuracy_score(truth, predicted))
-    assert scores["macro_f1"] == pytest.approx(metrics.f1_score(truth, predicted, average="macro"))
+    assert scores == pytest.approx(
+        {
+            "accuracy": metrics.accuracy_score(truth, predicted),
+            "uar": metrics.balanced_accuracy_score(truth, predicted),
+            "macro_f1": metrics.f1_score(truth, predicted, average="macro"),
+            "weighted_f1": metrics.f1_score(truth, predicted, average="weighted"),
+        }
+    )
+
+
+def test_many_matrices_are_scored_as_one_by_one() -> None:
+    counts = np.random.default_rng(1).integers(0, 5, size=(2, 3, 4, 4))
+    counts[0, 0, 1] = 0  # a class that the truth does not hold
+
+    together = metrics_of_counts(counts)
+
+    for run, fold in np.ndindex(2, 3):
+        alone = scores_of_counts(counts[run, fold])
+        assert {metric: values[run, fold] for metric, values in together.items()} == pytest.approx(alone)
+
+
+def test_matrix_of_nothing_has_no_scores() -> None:
+    assert all(np.isnan(value) for value in metrics_of_counts(np.zeros((3, 3), dtype=int)).values())
 
 
 def test_confusion_rows_are_the_truth() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
-from sertoolkit.errors import DataError
-from sertoolkit.scoring.members import find_systems, read_members
+from sertoolkit.errors import ConfigError, DataError
+from sertoolkit.scoring.members import find_systems, read_foreign, read_members
 
 FOLDS = ("fold-01", "fold-02", "fold-03")
 
@@ -46,33 +45,60 @@ def test_members_carry_system_fold_seed_and_predictions(
     assert members[0].predicted.tolist() == [1, 0, 0, 0, 1, 1]
 
 
-def test_all_missing_members_are_named(
+def test_all_missing_members_are_named_with_what_is_complete(
     exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path]
 ) -> None:
     for fold in FOLDS:
         add_member("mp-1", fold, 1)
+        add_member("mp-2", fold, 1)
     add_member("mp-1", "fold-02", 2)
-    unfinished = add_member("mp-2", "fold-01", 1)
+    unfinished = add_member("mp-2", "fold-01", 2)
     (unfinished / "member.yaml").unlink()
 
     with pytest.raises(DataError) as caught:
         read_members(exp, resolved)
 
-    for name in ("mp-1/fold-01/seed-2", "mp-1/fold-03/seed-2", "mp-2/fold-01/seed-1", "mp-2/fold-03/seed-1"):
-        assert name in str(caught.value)
+    names = ("mp-1/fold-01/seed-2", "mp-1/fold-03/seed-2", *(f"mp-2/{fold}/seed-2" for fold in FOLDS))
+    assert all(name in str(caught.value) for name in names)
     assert "5 faults" in str(caught.value)
+    assert "--seeds '1' is here" in str(caught.value)
 
 
-def test_partial_reads_what_there_is_and_warns(
-    exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path], caplog: pytest.LogCaptureFixture
+def test_members_of_other_seeds_are_left_alone(
+    exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path]
+) -> None:
+    for fold in FOLDS:
+        add_member("mp-1", fold, 1)
+    add_member("mp-1", "fold-02", 2, protocol_hash="0123")  # reading it would be an error
+
+    assert {m.seed for m in read_members(exp, resolved, seeds=[1])} == {1}
+
+
+def test_seeds_that_are_asked_for_and_missing_are_an_error(
+    exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path]
+) -> None:
+    for fold in FOLDS:
+        add_member("mp-1", fold, 1)
+
+    with pytest.raises(DataError, match="mp-1/fold-01/seed-7"):
+        read_members(exp, resolved, seeds=[1, 7])
+
+
+def test_folds_can_be_chosen(exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path]) -> None:
+    add_member("mp-1", "fold-02", 1)
+
+    assert [m.fold for m in read_members(exp, resolved, folds=["fold-02"])] == ["fold-02"]
+    with pytest.raises(DataError, match="mp-1/fold-01/seed-1"):
+        read_members(exp, resolved, folds=["fold-01", "fold-02"])
+
+
+def test_unknown_fold_gets_the_nearest_name(
+    exp: Path, resolved: ResolvedProtocol, add_member: Callable[..., Path]
 ) -> None:
     add_member("mp-1", "fold-02", 1)
 
-    with caplog.at_level(logging.WARNING):
-        members = read_members(exp, resolved, partial=True)
-
-    assert [(m.fold, m.seed) for m in members] == [("fold-02", 1)]
-    assert "mp-1/fold-03/seed-1" in caplog.text
+    with pytest.raises(ConfigError, match="did you mean 'fold-02'"):
+        read_members(exp, resolved, folds=["fold-2"])
 
 
 def test_systems_can_be_chosen(
@@ -159,3 +185,56 @@ def test_order_of_the_lines_does_not_matter(
         path.write_text("\n".join([header, *reversed(lines)]) + "\n")
 
     assert read_members(exp, resolved)[0].predicted.tolist() == [1, 0, 0, 0, 1, 1]
+
+
+def write_answers(path: Path, resolved: ResolvedProtocol, label: str | None = None) -> Path:
+    """The truth of all test sets as another toolkit's predictions, or one label for all."""
+    tested = [(u, fold.truth[u]) for fold in resolved.folds.values() for u in fold.test]
+    path.write_text("utt_id\tpredicted\n" + "".join(f"{u}\t{label or truth}\n" for u, truth in tested))
+    return path
+
+
+def test_predictions_of_another_toolkit_are_parted_into_folds_and_runs(
+    tmp_path: Path, resolved: ResolvedProtocol
+) -> None:
+    right = write_answers(tmp_path / "1.tsv", resolved)
+    anger = write_answers(tmp_path / "2.tsv", resolved, "anger")
+
+    members = read_foreign([("svm", right), ("svm", anger)], resolved)
+
+    assert [(m.system, m.fold, m.seed) for m in members] == [
+        ("svm", fold, run) for run in (1, 2) for fold in FOLDS
+    ]
+    assert members[1].predicted.tolist() == [0, 0, 0, 0, 1, 1]
+    assert members[4].predicted.tolist() == [0] * 6
+
+
+def test_missing_and_unknown_utterances_of_all_files_are_named_at_once(
+    tmp_path: Path, resolved: ResolvedProtocol
+) -> None:
+    first, second = (write_answers(tmp_path / f"{n}.tsv", resolved) for n in (1, 2))
+    first.write_text(first.read_text().replace("s0-anger0\t", "s9-anger0\t"))
+    second.write_text(second.read_text().replace("s1-anger0\tanger\ns1-anger1\tanger\n", ""))
+
+    with pytest.raises(DataError) as caught:
+        read_foreign([("a", first), ("b", second)], resolved)
+
+    for part in (
+        "4 faults",
+        "1.tsv: utterance s0-anger0 is missing",
+        "1.tsv: utterance s9-anger0 is in no test set",
+        "2.tsv: utterance s1-anger0 is missing",
+        "2.tsv: utterance s1-anger1 is missing",
+    ):
+        assert part in str(caught.value)
+
+
+def test_predictions_of_a_part_of_the_folds_are_enough_for_it(
+    tmp_path: Path, resolved: ResolvedProtocol
+) -> None:
+    path = write_answers(tmp_path / "1.tsv", resolved)
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if not line.startswith("s0-")) + "\n"
+    )
+
+    assert [m.fold for m in read_foreign([("svm", path)], resolved, folds=["fold-03"])] == ["fold-03"]

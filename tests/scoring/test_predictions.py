@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sertoolkit.errors import DataError
-from sertoolkit.scoring.predictions import read_predictions, write_predictions
+from sertoolkit.scoring.predictions import read_answers, read_predictions, write_predictions
 
 CLASSES = ("anger", "sadness")
 GOOD = "utt_id\ttruth\tpredicted\tanger\tsadness\nu-1\tanger\tsadness\t0.25\t0.75\nu-2\tanger\tanger\t1\t0\n"
@@ -82,3 +82,39 @@ def test_posteriors_that_do_not_fit_are_not_written(tmp_path: Path, posteriors: 
             tmp_path / "p.tsv", ["u-1", "u-2"], ["anger", "anger"], np.array(posteriors), CLASSES
         )
     assert not (tmp_path / "p.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "utt_id\tpredicted\nu-1\tsadness\nu-2\tanger\n",
+        "\ufeffpredicted\tscore\tutt_id\r\nsadness\t0.9\tu-1\r\nanger\t\tu-2",
+        GOOD,
+        GOOD.replace("u-1\tanger", "u-1\tnobody asks for it"),
+    ],
+    ids=["two columns", "of a spreadsheet", "ours", "truth is not read"],
+)
+def test_answers_of_another_toolkit_are_read_by_the_names_of_two_columns(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.tsv").write_bytes(text.encode("utf-8"))
+
+    assert read_answers(tmp_path / "p.tsv", CLASSES) == {"u-1": "sadness", "u-2": "anger"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1: header ''"),
+        ("utt_id predicted\nu-1 anger\n", "parted by tabs"),
+        ("utt_id\tpredicted\tpredicted\n", ":1: header"),
+        ("utt_id\tpredicted\nu-1\n", ":2: 1 columns, expected 2"),
+        ("utt_id\tpredicted\nu-1\tanger\nu-1\tanger\n", ":3: utterance u-1 stands again"),
+        ("utt_id\tpredicted\nu-1\tAnger\n", ":2: predicted 'Anger' is no class .* did you mean 'anger'"),
+        ("utt_id\tpredicted\nu-1\t\udcff\n", "expected a table of UTF-8 text"),
+    ],
+)
+def test_wrong_answers_are_refused_by_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.tsv").write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(DataError, match=message) as caught:
+        read_answers(tmp_path / "p.tsv", CLASSES)
+    assert "p.tsv" in str(caught.value)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
-from sertoolkit.cli import main
 from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.scoring.emotion import METRICS, scores_of_counts
 from sertoolkit.scoring.members import read_members
-from sertoolkit.scoring.table import score_members, summarise
+from sertoolkit.scoring.significance import draw_folds, interval
+from sertoolkit.scoring.table import format_columns, format_table, score_members, summarise
 
 FOLDS = ("fold-01", "fold-02", "fold-03")
 
@@ -27,14 +28,22 @@ def two_runs(exp: Path, add_member: Callable[..., Path]) -> Path:
     return exp
 
 
+@pytest.fixture
+def many_folds() -> np.ndarray:
+    """Confusion counts (2, 8, 3, 3) of two runs over eight folds."""
+    draw = np.random.default_rng(3)
+    return draw.integers(0, 6, size=(2, 8, 3, 3)) + 8 * np.eye(3, dtype=int)
+
+
 def test_seeds_are_averaged_before_folds(two_runs: Path, resolved: ResolvedProtocol) -> None:
     row = score_members(read_members(two_runs, resolved), resolved)["systems"]["mp-2"]
 
     fold_means = [(1 + 5 / 6) / 2, 5 / 6, (4 / 6 + 2 / 6) / 2]
     run_means = [mean([1, 5 / 6, 4 / 6]), mean([5 / 6, 5 / 6, 2 / 6])]
-    assert row["accuracy"] == pytest.approx(
-        {"mean": mean(fold_means), "sd_folds": stdev(fold_means), "sd_runs": stdev(run_means)}
-    )
+    accuracy = row["accuracy"]
+    assert accuracy["mean"] == pytest.approx(mean(fold_means))
+    assert accuracy["sd_folds"] == pytest.approx(stdev(fold_means))
+    assert accuracy["sd_runs"] == pytest.approx(stdev(run_means))
     assert (row["num_folds"], row["num_runs"]) == (3, 2)
 
 
@@ -47,15 +56,52 @@ def test_recall_is_averaged_over_classes_in_folds_and_pooled(
     by_fold = [mean([1, 7 / 8]), 7 / 8, mean([6 / 8, 4 / 8])]
     pooled = mean([(9 / 12 + 6 / 6) / 2, (6 / 12 + 6 / 6) / 2])
     assert row["uar"]["mean"] == pytest.approx(mean(by_fold))
-    assert row["pooled_uar"] == pytest.approx(pooled)
+    assert row["uar"]["pooled"] == pytest.approx(pooled)
 
 
 def test_folds_of_unequal_mixture_show_why_recall_is_pooled() -> None:
     # fold 1: 3 of class a right, 1 of b wrong; fold 2: only class a, all wrong
-    counts = {"f1": {1: np.array([[3, 0], [1, 0]])}, "f2": {1: np.array([[0, 1], [0, 0]])}}
-    scores = {fold: {1: {"accuracy": 0.0, "uar": 0.0, "macro_f1": 0.0}} for fold in counts}
+    counts = np.array([[[[3, 0], [1, 0]], [[0, 1], [0, 0]]]])
 
-    assert summarise(counts, scores)["pooled_uar"] == pytest.approx((3 / 4 + 0 / 1) / 2)
+    assert summarise(counts, draw_folds(2))["uar"]["pooled"] == pytest.approx((3 / 4 + 0 / 1) / 2)
+
+
+def test_pooled_scores_agree_with_scikit_learn(many_folds: np.ndarray) -> None:
+    truth, predicted = np.indices((3, 3)).reshape(2, -1)
+    cells = many_folds[:1].sum(axis=(0, 1)).ravel()
+
+    row = summarise(many_folds[:1], draw_folds(8))
+
+    labels = truth.repeat(cells), predicted.repeat(cells)
+    assert row["accuracy"]["pooled"] == pytest.approx(metrics.accuracy_score(*labels))
+    assert row["uar"]["pooled"] == pytest.approx(metrics.balanced_accuracy_score(*labels))
+    assert row["macro_f1"]["pooled"] == pytest.approx(metrics.f1_score(*labels, average="macro"))
+    assert row["weighted_f1"]["pooled"] == pytest.approx(metrics.f1_score(*labels, average="weighted"))
+
+
+def test_intervals_hold_the_score_that_they_stand_beside(many_folds: np.ndarray) -> None:
+    row = summarise(many_folds, draw_folds(8))
+
+    for metric in METRICS:
+        for value, limits in (("mean", "interval"), ("pooled", "pooled_interval")):
+            low, high = row[metric][limits]
+            assert low < row[metric][value] < high
+
+
+def test_interval_of_the_pooled_score_resamples_folds_whole(many_folds: np.ndarray) -> None:
+    resamples = draw_folds(8)
+
+    pools = [np.tensordot(times, many_folds[0], axes=1) for times in resamples]
+    by_hand = interval(np.array([scores_of_counts(pool)["uar"] for pool in pools]), 8)
+
+    assert summarise(many_folds[:1], resamples)["uar"]["pooled_interval"] == pytest.approx(by_hand)
+
+
+def test_few_folds_have_no_interval(two_runs: Path, resolved: ResolvedProtocol) -> None:
+    row = score_members(read_members(two_runs, resolved), resolved)["systems"]["mp-2"]
+
+    assert row["uar"]["interval"] is None
+    assert row["uar"]["pooled_interval"] is None
 
 
 def test_one_seed_has_no_spread_over_runs(
@@ -64,9 +110,9 @@ def test_one_seed_has_no_spread_over_runs(
     for fold in FOLDS:
         add_member("mp-2", fold, 1)
 
-    row = score_members(read_members(exp, resolved), resolved)["systems"]["mp-2"]
+    accuracy = score_members(read_members(exp, resolved), resolved)["systems"]["mp-2"]["accuracy"]
 
-    assert row["accuracy"] == {"mean": 1.0, "sd_folds": 0.0, "sd_runs": None}
+    assert (accuracy["sd_folds"], accuracy["sd_runs"]) == (0.0, None)
 
 
 def test_rows_of_chance_come_first(two_runs: Path, resolved: ResolvedProtocol) -> None:
@@ -79,28 +125,17 @@ def test_rows_of_chance_come_first(two_runs: Path, resolved: ResolvedProtocol) -
     assert scores["systems"]["random"]["num_runs"] == 10
 
 
-def test_command_prints_the_table_and_writes_both_files(
-    two_runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = main(["score", "--exp", str(two_runs), "--protocol_dir", str(two_runs / "protocol")])
+def test_table_is_narrower_than_120_columns(two_runs: Path, resolved: ResolvedProtocol) -> None:
+    scores = score_members(read_members(two_runs, resolved), resolved)
+    scores["systems"]["progressive-2"] = summarise(np.full((10, 10, 4, 4), 7), draw_folds(10))
 
-    printed = capsys.readouterr().out
-    row = next(line.split() for line in printed.splitlines() if line.startswith("mp-2"))
-    assert code == 0
-    assert row[1] == "0.750"  # (11/12 + 10/12 + 6/12) / 3
-    assert "U-Acc of Lakomkin" in printed
-    assert json.loads((two_runs / "scores.json").read_text())["systems"]["mp-2"]["num_runs"] == 2
-    header, *rows = (two_runs / "table.tsv").read_text().splitlines()
-    assert header.split("\t")[:4] == ["system", "accuracy", "accuracy_sd_folds", "accuracy_sd_runs"]
-    assert [line.split("\t")[0] for line in rows] == ["most-frequent", "random", "mp-2"]
+    assert max(map(len, format_table(scores).splitlines())) <= 120
 
 
-def test_command_fails_on_missing_members_unless_partial(
-    two_runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (two_runs / "mp-2" / "fold-02" / "seed-2" / "member.yaml").unlink()
-    arguments = ["score", "--exp", str(two_runs), "--protocol_dir", str(two_runs / "protocol")]
-
-    assert main(arguments) == 1
-    assert "mp-2/fold-02/seed-2" in capsys.readouterr().err
-    assert main([*arguments, "--partial"]) == 0
+def test_column_names_of_several_words_take_several_lines() -> None:
+    assert format_columns([["system", "sd folds"], ["mp-1", "0.100"]]).splitlines() == [
+        "           sd",
+        "system  folds",
+        "-------------",
+        "mp-1    0.100",
+    ]

@@ -1,0 +1,200 @@
+"""What Lakomkin et al. 2017 claim, as differences that can be tested on one's own results.
+
+A claim is made of comparisons; each gives two values a run and fold whose difference is positive where the
+claim holds. R = runs, F = folds, C = classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sertoolkit.scoring.emotion import metrics_of_counts
+
+BASELINE = "baseline-96"  # the strongest of the paper's three, fixed in advance
+_HARD_PAIRS = (("anger", "happiness"), ("neutral", "happiness"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What comparisons look at."""
+
+    counts: Mapping[str, np.ndarray]
+    """system -> confusion counts (R, F, C, C); row = truth"""
+    classes: Sequence[str]
+    metric: str
+    """the score that systems are compared by"""
+
+    def scores(self, system: str) -> np.ndarray:
+        """Scores of a system (R, F)."""
+        return metrics_of_counts(self.counts[system])[self.metric]
+
+    def shares(self, system: str, truth: str, predicted: str) -> np.ndarray:
+        """Share of a class that is taken for another (R, F); NaN where a test set lacks the class."""
+        row = self.counts[system][..., self.classes.index(truth), :]
+        with np.errstate(invalid="ignore"):
+            return row[..., self.classes.index(predicted)] / row.sum(axis=-1)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A system scores higher than another, or than ``factor`` times it."""
+
+    system: str
+    reference: str
+    factor: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+        times = f"{self.factor:g} x " if self.factor != 1 else ""
+        return f"{self.system} > {times}{self.reference}"
+
+    def fits(self, results: Results) -> bool:
+        """Whether all that it compares is there."""
+        return {self.system, self.reference} <= results.counts.keys()
+
+    def values(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of both (R, F); (1, F), averaged over runs, where one has more runs than the other."""
+        first, second = results.scores(self.system), self.factor * results.scores(self.reference)
+        if first.shape != second.shape:
+            return first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
+        return first, second
+
+    def sentence(self, first: float, second: float) -> str:
+        """What was found, given the means of both values."""
+        where = "above" if first >= second else "below"
+        if self.factor == 1 or not second:
+            return f"{self.system} is {where} {self.reference}"
+        gain = first / (second / self.factor) - 1
+        return f"{self.system} gains {gain:+.1%} on {self.reference}, {where} {self.factor:g} times it"
+
+
+@dataclass(frozen=True)
+class Confused:
+    """A system confuses two classes more than the pairs that the paper does not name."""
+
+    system: str
+    pair: tuple[str, str]
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+        return f"{self.system}: {self.pair[0]}/{self.pair[1]} confused most"
+
+    def fits(self, results: Results) -> bool:
+        """Whether all that it compares is there."""
+        return self.system in results.counts and {"anger", "happiness", "neutral", "sadness"} == set(
+            results.classes
+        )
+
+    def values(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
+        """Share of the pair taken for each other, and the mean of it over the other pairs (R, F)."""
+
+        def share(first: str, second: str) -> np.ndarray:
+            there, back = (
+                results.shares(self.system, *names) for names in ((first, second), (second, first))
+            )
+            return (there + back) / 2
+
+        hard = {frozenset(pair) for pair in _HARD_PAIRS}
+        others = [
+            share(first, second)
+            for number, first in enumerate(results.classes)
+            for second in results.classes[number + 1 :]
+            if frozenset((first, second)) not in hard
+        ]
+        return share(*self.pair), np.mean(others, axis=0)
+
+    def sentence(self, first: float, second: float) -> str:
+        """What was found, given the means of both values."""
+        return (
+            f"{self.system} takes {' and '.join(self.pair)} for each other in {first:.0%} of cases,"
+            f" other pairs in {second:.0%}"
+        )
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A system tells two classes from each other."""
+
+    system: str
+    pair: tuple[str, str]
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+        return f"{self.system}: {self.pair[0]} apart from {self.pair[1]}"
+
+    def fits(self, results: Results) -> bool:
+        """Whether all that it compares is there."""
+        return self.system in results.counts and set(self.pair) <= set(results.classes)
+
+    def values(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
+        """Share of both classes named rightly, and share of both taken for each other (R, F)."""
+        first, second = self.pair
+        right = results.shares(self.system, first, first) + results.shares(self.system, second, second)
+        wrong = results.shares(self.system, first, second) + results.shares(self.system, second, first)
+        return right / 2, wrong / 2
+
+    def sentence(self, first: float, second: float) -> str:
+        """What was found, given the means of both values."""
+        return (
+            f"{self.system} names {' and '.join(self.pair)} rightly in {first:.0%} of cases,"
+            f" one for the other in {second:.0%}"
+        )
+
+
+Comparison = Ahead | Confused | Apart
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper, which holds if all its comparisons do."""
+
+    text: str
+    comparisons: tuple[Comparison, ...]
+
+
+# Lakomkin et al. 2017, abstract and section 4, in the order of the text. "Consistently" and "in all variants"
+# are taken by the word: every comparison must hold.
+CLAIMS = (
+    Claim(
+        "10 % relative gain over the baseline",
+        (Ahead("progressive-2", BASELINE, 1.1),),
+    ),
+    Claim(
+        "anger/happiness and neutral/happiness are the hard pairs",
+        tuple(Confused("progressive-2", pair) for pair in _HARD_PAIRS),
+    ),
+    Claim(
+        "the mean of layer 3 alone beats the baseline (paper: p <= 0.03)",
+        (Ahead("mp-3", BASELINE),),
+    ),
+    Claim(
+        "a GRU on layer 2 beats the baseline (paper: p <= 0.0007)",
+        (Ahead("rnn-2", BASELINE),),
+    ),
+    Claim(
+        "a GRU on a layer beats the mean of that layer",
+        tuple(Ahead(f"rnn-{layer}", f"mp-{layer}") for layer in (1, 2, 3)),
+    ),
+    Claim(
+        "progressive nets are consistently ahead of the baseline",
+        tuple(Ahead(f"progressive-{layer}", BASELINE) for layer in (1, 2, 3)),
+    ),
+    Claim(
+        "layer 2 helps in all variants",
+        tuple(Ahead(f"{family}-2", BASELINE) for family in ("mp", "rnn", "progressive")),
+    ),
+    Claim(
+        "the progressive net is best, ahead of fine-tuning",
+        (Ahead("progressive-2", "rnn-2"),),
+    ),
+    Claim(
+        "the mean of layer 1 already tells sadness from anger",
+        (Apart("mp-1", ("sadness", "anger")),),
+    ),
+)

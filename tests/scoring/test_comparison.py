@@ -1,0 +1,184 @@
+"""Families of tests and their verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sertoolkit.config import from_dict
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.corpus.protocol import Protocol, ResolvedProtocol, resolve
+from sertoolkit.errors import ConfigError
+from sertoolkit.scoring.comparison import claim_lines, compare_systems, format_tests
+from sertoolkit.scoring.comparison import test_notes as notes_of  # pytest takes test_* for tests
+from sertoolkit.scoring.comparison import test_rows as rows_of
+
+
+def protocol_of(num_speakers: int) -> ResolvedProtocol:
+    """Leave-one-speaker-out folds; each speaker has 20 angry and 20 sad utterances."""
+    utt2emo = {
+        f"s{speaker:02d}-{label}{n:02d}": label
+        for speaker in range(num_speakers)
+        for label in ("anger", "sadness")
+        for n in range(20)
+    }
+    data_dir = DataDir(
+        wav=dict.fromkeys(utt2emo, "a.wav"), utt2spk={u: u[:3] for u in utt2emo}, utt2emo=utt2emo
+    )
+    protocol = {"name": "two", "version": 1, "classes": ["anger", "sadness"]}
+    labels = {"labels": {"anger": "anger", "sadness": "sadness"}}
+    return resolve(from_dict(Protocol, protocol | labels), data_dir)
+
+
+def counts_of(num_right: list[int]) -> dict[str, dict[int, np.ndarray]]:
+    """Confusion counts of one run: right answers of 20 in each class, by fold."""
+    return {
+        f"fold-{fold:02d}": {1: np.array([[right, 20 - right], [20 - right, right]])}
+        for fold, right in enumerate(num_right, start=1)
+    }
+
+
+BASE = [10, 11, 12, 9, 10, 13, 8, 11, 10, 12]
+UP = [value + 2 + fold % 3 for fold, value in enumerate(BASE)]
+DOWN = [value - 2 - fold % 3 for fold, value in enumerate(BASE)]
+MIXED = [value + (1 if fold % 2 else -1) * (fold % 4 + 1) for fold, value in enumerate(BASE)]
+
+
+def test_every_system_is_tested_against_the_baseline_with_a_plain_verdict() -> None:
+    counts = {"baseline-96": counts_of(BASE), "a": counts_of(UP), "b": counts_of(DOWN), "c": counts_of(MIXED)}
+
+    tests = compare_systems(counts, protocol_of(10))
+
+    rows = {row[0]: row for row in rows_of(tests)[1:]}
+    assert {name: row[-1] for name, row in rows.items()} == {"a": "better", "b": "worse", "c": "not shown"}
+    assert rows["a"][3] == "10 of 10"
+    record = tests["against_baseline"][0]
+    assert record["difference"] == pytest.approx(np.mean([2 + fold % 3 for fold in range(10)]) / 20)
+    assert record["wilcoxon_p"] == pytest.approx(2 / 2**10)
+    assert record["wilcoxon_holm"] == pytest.approx(3 * 2 / 2**10)
+    low, high = record["interval"]
+    assert 0 < low < record["difference"] < high
+
+
+def test_too_few_folds_are_called_that_and_not_insignificant() -> None:
+    counts = {
+        "baseline-96": counts_of(BASE[:6]),
+        "a": counts_of(UP[:6]),
+        "b": counts_of(MIXED[:6]),
+    }
+
+    tests = compare_systems(counts, protocol_of(6))
+
+    assert [record["verdict"] for record in tests["against_baseline"]] == ["cannot be shown"] * 2
+    assert tests["against_baseline"][0]["smallest_holm"] == pytest.approx(2 * 2 / 2**6)
+    assert any("more test speakers are needed" in note for note in notes_of(tests))
+
+
+def test_six_folds_are_enough_for_a_single_comparison() -> None:
+    counts = {"baseline-96": counts_of(BASE[:6]), "a": counts_of(UP[:6])}
+
+    tests = compare_systems(counts, protocol_of(6))
+
+    assert tests["against_baseline"][0]["verdict"] == "shown"
+    assert not any("more test speakers" in note for note in notes_of(tests))
+
+
+def test_rows_of_chance_are_no_systems_to_test() -> None:
+    counts = {"random": counts_of(BASE), "most-frequent": counts_of(BASE), "a": counts_of(UP)}
+
+    tests = compare_systems(counts, protocol_of(10))
+
+    assert (tests["baseline"], tests["against_baseline"], tests["claims"]) == (None, [], [])
+    assert format_tests(tests) == ""
+
+
+def test_any_system_can_be_the_baseline_and_an_unknown_one_is_an_error() -> None:
+    counts = {"baseline-96": counts_of(BASE), "a": counts_of(UP)}
+
+    tests = compare_systems(counts, protocol_of(10), baseline="a")
+
+    assert [record["title"] for record in tests["against_baseline"]] == ["baseline-96 > a"]
+    with pytest.raises(ConfigError, match="did you mean 'baseline-96'"):
+        compare_systems(counts, protocol_of(10), baseline="baseline96")
+
+
+def test_claims_hold_only_if_all_their_comparisons_do() -> None:
+    counts = {"baseline-96": counts_of(BASE), "mp-2": counts_of(MIXED), "rnn-2": counts_of(UP)}
+
+    tests = compare_systems(counts, protocol_of(10))
+
+    verdicts = {claim["text"]: claim["verdict"] for claim in tests["claims"]}
+    assert verdicts == {
+        "a GRU on layer 2 beats the baseline (paper: p <= 0.0007)": "shown",
+        "a GRU on a layer beats the mean of that layer": ("shown (1 of its 3 comparisons can be made here)"),
+        "layer 2 helps in all variants": (
+            "shown for 1 of 2 comparisons (2 of its 3 comparisons can be made here)"
+        ),
+    }
+
+
+def test_a_claim_whose_opposite_is_shown_is_contradicted() -> None:
+    counts = {"baseline-96": counts_of(BASE), "mp-3": counts_of(DOWN)}
+
+    tests = compare_systems(counts, protocol_of(10))
+
+    (title, (sentence,)) = claim_lines(tests)[0]
+    assert title.endswith("contradicted")
+    assert sentence.startswith("mp-3 is below baseline-96 (-0.1")
+    assert sentence.endswith("Holm-corrected p = 0.002: the opposite is shown")
+
+
+def test_a_comparison_stands_in_one_family_and_has_one_corrected_p() -> None:
+    counts = {
+        name: counts_of(right)
+        for name, right in (("baseline-96", BASE), ("mp-2", MIXED), ("rnn-2", UP), ("progressive-2", UP))
+    }
+
+    tests = compare_systems(counts, protocol_of(10))
+
+    assert [r["title"] for r in tests["against_baseline"]] == [
+        "mp-2 > baseline-96",
+        "rnn-2 > baseline-96",
+        "progressive-2 > baseline-96",
+    ]
+    assert [r["title"] for r in tests["further"]] == [
+        "progressive-2 > 1.1 x baseline-96",
+        "rnn-2 > mp-2",
+        "progressive-2 > rnn-2",
+    ]
+    assert any("3 comparisons with the baseline, 3 more" in note for note in notes_of(tests))
+
+
+def test_equal_systems_differ_by_nothing() -> None:
+    tests = compare_systems({"baseline-96": counts_of(BASE), "a": counts_of(BASE)}, protocol_of(10))
+
+    record = tests["against_baseline"][0]
+    assert (record["difference"], record["num_better"], record["wilcoxon_p"]) == (0, 0, 1)
+    assert (record["interval"], record["ttest_p"]) == ((0, 0), 1)
+
+
+def test_the_share_of_the_test_set_is_that_of_the_protocol() -> None:
+    tests = compare_systems({"baseline-96": counts_of(BASE), "a": counts_of(UP)}, protocol_of(10))
+
+    assert tests["test_train_ratio"] == pytest.approx(1 / 8)  # one speaker tests, one validates, eight train
+
+
+def test_a_single_fold_and_systems_that_differ_in_runs_are_compared() -> None:
+    one = counts_of(BASE[:1])
+    more = {"fold-01": {seed: table for seed in (1, 2, 3) for table in counts_of(UP[:1])["fold-01"].values()}}
+
+    tests = compare_systems({"baseline-96": one, "a": more}, protocol_of(10))
+
+    record = tests["against_baseline"][0]
+    assert (record["verdict"], record["interval"], record["ttest_p"]) == ("cannot be shown", None, None)
+
+
+def test_lines_fit_a_screen() -> None:
+    names = ("baseline-96", "mp-1", "mp-3", "rnn-2", "progressive-1", "progressive-2")
+    counts = {
+        name: counts_of(right) for name, right in zip(names, (BASE, UP, MIXED, UP, DOWN, UP), strict=True)
+    }
+
+    text = format_tests(compare_systems(counts, protocol_of(10)))
+
+    assert max(map(len, text.splitlines())) <= 120
