@@ -88,8 +88,7 @@ pack_system=${pack_system:-${system_names[-1]:-}}
 changes=()
 for setting in "${settings[@]}"; do changes+=(--set "$setting"); done
 if [ -n "$plugin" ]; then changes+=(--plugin "$plugin"); fi
-scored=(--exp "$summary" --protocol_dir "$protocol_dir" --systems "$systems")
-if [ "$folds" != all ]; then scored+=(--partial); fi # folds that are not there are missing on purpose
+scored=(--exp "$summary" --protocol_dir "$protocol_dir" --systems "$systems" --folds "$folds" --seeds "$seeds")
 
 add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make the data dir" "$datadir"
@@ -122,15 +121,15 @@ if [ "$with_recogniser" = true ]; then stage_inputs "$layers"; fi
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "${system_names[@]/#/$ser_exp/}"
 add_stage 5 score "print the table" "$summary"
-stage_options systems folds
+stage_options systems folds seeds
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
 stage_outputs "$summary/table.tsv" "$summary/scores.json"
 add_stage 6 analyse "draw confusions and results by speaker" "$summary"
-stage_options systems folds
+stage_options systems folds seeds
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
 stage_outputs "$summary/analysis"
 add_stage 7 report "write RESULTS.md" "$summary"
-stage_options systems folds title
+stage_options systems folds seeds title
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
 stage_outputs "$results"
 add_stage 8 pack "put one system into one file" "$summary"
