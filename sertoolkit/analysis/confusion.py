@@ -14,8 +14,6 @@ import numpy as np
 from sertoolkit.analysis.figures import save_figure
 from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
 
-_COLUMNS_OF_FIGURE = 4
-
 
 def best_of_families(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The system with the highest mean UAR of each family: the name up to the first hyphen.
@@ -115,9 +113,10 @@ def plot_confusions(confusions: Mapping[str, Confusion], classes: Sequence[str],
     """
     from matplotlib.figure import Figure
 
-    num_columns = min(_COLUMNS_OF_FIGURE, len(confusions))
+    num_columns = min(4 if len(classes) <= 5 else 2, len(confusions))
     num_rows = math.ceil(len(confusions) / num_columns)
-    figure = Figure(figsize=(0.9 + 2.6 * num_columns, 0.7 + 2.7 * num_rows), layout="constrained")
+    side = 0.7 * len(classes)
+    figure = Figure(figsize=(0.9 + side * num_columns, 0.5 + (side + 0.7) * num_rows), layout="constrained")
     axes = figure.subplots(num_rows, num_columns, squeeze=False)
     for position, axis in enumerate(axes.flat):
         if position >= len(confusions):
@@ -151,5 +150,5 @@ def _draw(axis: Any, confusion: Confusion, classes: Sequence[str]) -> Any:
             column, row - 0.12, "-" if np.isnan(value) else f"{value:.2f}", va="center", fontsize=9, **style
         )
         small = " ".join(text for text in spread if "nan" not in text)
-        axis.text(column, row + 0.26, small, va="center", fontsize=5.5, **style)
+        axis.text(column, row + 0.26, small, va="center", fontsize=6, **style)
     return image

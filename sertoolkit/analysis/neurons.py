@@ -2,7 +2,8 @@
 
 The paper names the neuron whose activation correlates best with loudness, by the mean of Pearson's correlation
 over utterances. The best of thousands of neurons looks good by luck alone, so the neurons are chosen on one half
-of the utterances, and their correlation is reported on the other half.
+of the utterances, and their correlation is reported on the other half. A network with random weights has such
+neurons too, so the same search there is the control.
 
 Shapes: N utterances, T frames of the encoder, D neurons of a layer. Layers and neurons are numbered from 1.
 """

@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     import opensmile
 
+    from sertoolkit.features.pitch import ShsPitch
+
 LOUDNESS = "loudness"
 PITCH = "pitch"
 LABELS = {LOUDNESS: "loudness (auditory, no unit)", PITCH: "pitch (semitones over 27.5 Hz)"}
@@ -58,16 +60,13 @@ class Prosody:
 
         """
         samples = np.clip(waveform, -1, _LARGEST)
-        pitch = self._run(self._pitch, samples)
+        pitch = self._pitch(samples).astype(np.float64)
         with np.errstate(divide="ignore"):
             semitones = np.where(pitch > 0, 12 * np.log2(pitch / _LOWEST_TONE), np.nan)
         return {
-            LOUDNESS: _curve(LOUDNESS, self._run(self._loudness, samples)),
+            LOUDNESS: _curve(LOUDNESS, self._loudness(samples, self.sampling_rate)[0, 0].astype(np.float64)),
             PITCH: _curve(PITCH, semitones),
         }
-
-    def _run(self, extractor: opensmile.Smile, samples: np.ndarray) -> np.ndarray:
-        return extractor(samples, self.sampling_rate)[0, 0].astype(np.float64)
 
     @cached_property
     def _loudness(self) -> opensmile.Smile:
@@ -76,11 +75,10 @@ class Prosody:
         return opensmile.Smile(str(_CONFIGS / "loudness.conf"), "loudness")
 
     @cached_property
-    def _pitch(self) -> opensmile.Smile:
-        import opensmile
+    def _pitch(self) -> ShsPitch:
+        from sertoolkit.features.pitch import ShsPitch
 
-        options = {"frameStep": str(_STEP), "noZeroSma": "0"}
-        return opensmile.Smile(str(_CONFIGS / "pitch.conf"), "contour", options=options)
+        return ShsPitch(smooth=False)
 
 
 def _curve(name: str, values: np.ndarray) -> Curve:

@@ -196,23 +196,29 @@ def _neurons(a: _Analysis) -> str:
         return "left out, needs --data_dir and --asr_exp"
     recogniser = Recogniser.load(a.args.asr_exp)
     utt_ids = sample_utterances(a.utt_ids, a.args.num_utts, seed=a.args.seed)
-    rows = neuron_rows(correlate_all(listen(recogniser, a.data_dir, utt_ids)))
+    networks = {"trained": recogniser, "random": recogniser.untrained(seed=a.args.seed)}
+    rows = [
+        {"weights": weights, **row}
+        for weights, network in networks.items()
+        for row in neuron_rows(correlate_all(listen(network, a.data_dir, utt_ids)))
+    ]
     if not rows:
         return "left out, the utterances are too short to compare curves"
     a.write_rows("neurons", rows)
-    best = best_neurons(rows)
+    best, control = (best_neurons([row for row in rows if row["weights"] == w]) for w in networks)
     found = "; ".join(
-        f"{name}: neuron {row['neuron']} of layer {row['layer']}, mean r {row['r_held_out']:.2f}"
-        f" (sd {row['sd_held_out']:.2f})"
+        f"{name}: neuron {row['neuron']} of layer {row['layer']}, mean r {row['r_held_out']:.2f} (sd"
+        f" {row['sd_held_out']:.2f}), with random weights {control[name]['r_held_out']:.2f}"
         for name, row in best.items()
     )
     path = a.note(
         "neurons",
         "Neurons that follow loudness and pitch",
-        f"The neuron of all layers whose activation has the highest absolute Pearson correlation with the curve, mean"
+        "The neuron of all layers whose activation has the highest absolute Pearson correlation with the curve, mean"
         f" over {len(utt_ids) // 2} utterances drawn at random, and its mean over {len(utt_ids) - len(utt_ids) // 2}"
-        f" others: {found}. Shown beside the curve for two of these others (Figure 6 of the paper). Pitch counts voiced"
-        " frames alone; where r is negative, the axis of the activation is turned round.",
+        f" others: {found}. The same network with random weights, searched likewise, is the control: what it reaches is"
+        " not due to training. Shown beside the curve for two of these others (Figure 6 of the paper). Pitch counts"
+        " voiced frames alone; where r is negative, the axis of the activation is turned round.",
         f"Activation over time beside loudness and pitch in two utterances. {found}.",
     )
     plot_neurons(best, list(listen(recogniser, a.data_dir, utt_ids[-2:])), path)

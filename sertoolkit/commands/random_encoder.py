@@ -21,19 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the weights anew and write them."""
-    import torch
-
-    from sertoolkit.config import to_dict
     from sertoolkit.inference.recogniser import Recogniser
 
-    trained = Recogniser.load(args.asr_exp)
-    torch.manual_seed(args.seed)
-    fresh = Recogniser.build(
-        encoder=trained.encoder_name,
-        encoder_conf=to_dict(trained.encoder.config),
-        frontend=trained.frontend_name,
-        frontend_conf=trained.frontend_conf,
-        tokens=trained.tokens,
-    )
-    fresh.save(args.out, random_seed=args.seed)
+    Recogniser.load(args.asr_exp).untrained(seed=args.seed).save(args.out, random_seed=args.seed)
     print(args.out)

@@ -98,6 +98,17 @@ class Recogniser:
         recogniser.model.eval()
         return recogniser
 
+    def untrained(self, *, seed: int) -> Recogniser:
+        """The same recogniser with fresh random weights, as a control."""
+        torch.manual_seed(seed)
+        return type(self).build(
+            encoder=self.encoder_name,
+            encoder_conf=to_dict(self.encoder.config),
+            frontend=self.frontend_name,
+            frontend_conf=self.frontend_conf,
+            tokens=self.tokens,
+        )
+
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Weights and plain data, as :meth:`load` reads them."""
         meta = {
