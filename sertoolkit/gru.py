@@ -179,15 +179,15 @@ class _Layer(torch.autograd.Function):
                 bias_ih[:, direction, None], inputs, weight_ih[:, direction].mT, out=gates[:, direction]
             )
         hidden_new, out = _run_steps(gates, weight_hh, bias_hh, packing)
-        ctx.packing, ctx.buffers = packing, (gates, hidden_new, out)
-        ctx.save_for_backward(x, weight_ih, weight_hh)
+        ctx.packing = packing
+        ctx.save_for_backward(x, weight_ih, weight_hh, gates, hidden_new, out)
         return torch.cat([out[:, 0], _mirrored(out[:, 1], packing)], 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight_ih, weight_hh = ctx.saved_tensors
-        packing, (gates, hidden_new, out) = ctx.packing, ctx.buffers
+        x, weight_ih, weight_hh, gates, hidden_new, out = ctx.saved_tensors
+        packing = ctx.packing
         size = weight_hh.shape[3]
         grad_out = torch.stack([grad[..., :size], _mirrored(grad[..., size:], packing)], 1)
         before = torch.zeros_like(out)

@@ -88,7 +88,7 @@ class Preflight:
             with self._noting():
                 system = config.choose([name])[name]
                 with self._noting():
-                    config.training_of(name)
+                    config.trainings_of(name)
                 with self._noting(f"system {name}"):
                     head = registry.get("head", system.head)
                     if form_of(head) is not None:

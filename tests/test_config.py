@@ -191,10 +191,10 @@ def test_a_system_may_train_otherwise_than_the_rest():
     config = SerConfig(
         systems={"own": slow, "rest": System(head="baseline"), "wrong": wrong}, training=common
     )
-    assert config.training_of("own") == Training(batch_size=7, learning_rate=0.5)
-    assert config.training_of("rest") == common
+    assert config.trainings_of("own") == [Training(batch_size=7, learning_rate=0.5)]
+    assert config.trainings_of("rest") == [common]
     with pytest.raises(ConfigError, match="training of wrong: unknown key 'learning_rat'; did you mean"):
-        config.training_of("wrong")
+        config.trainings_of("wrong")
 
 
 def test_an_unknown_system_is_refused_with_the_nearest_name():

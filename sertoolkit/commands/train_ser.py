@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
+    parser.add_argument(
+        "--cohort",
+        default="auto",
+        metavar="N",
+        help="trainings of a system stepped together: auto, a number, or off; results agree but for rounding",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
         folds=[fold for fold in args.folds.split() if fold != "all"],
         seeds=parse_seeds(args.seeds),
         num_jobs=args.nj,
+        cohort=parse_cohort(args.cohort),
     )
     print(f"{args.out}: {trained} members trained now")
 
@@ -61,6 +68,22 @@ def load_ser_config(args: argparse.Namespace):  # noqa: ANN201
     for plugin in config.plugins:
         registry.load_plugin(args.ser_config.parent / plugin)
     return config
+
+
+def parse_cohort(text: str) -> int | None:
+    """Size of a cohort from "auto" (None), "off" (1) or a number.
+
+    Raises:
+        ConfigError: if it is something else
+
+    """
+    from sertoolkit.errors import ConfigError
+
+    if text in ("auto", "off"):
+        return None if text == "auto" else 1
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--cohort {text!r}: expected auto, off, or a number of 1 or more")
+    return int(text)
 
 
 def parse_seeds(text: str) -> list[int]:

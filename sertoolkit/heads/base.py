@@ -36,6 +36,10 @@ class Head(nn.Module, ABC):
     * `needs`: which of `side` (features of the utterance, no encoder), `pooled` (layers averaged over time)
       and `frames` (layers with all frames) it reads; the runner stores the cheapest thing that serves
 
+    * `stackable`: true if `represent` also runs with a leading axis of members before every shape named here, weights
+      included: it uses `BiGRU`, `nn.Linear` and `nn.Dropout` modules and counts axes from the end. Members of such a
+      head are trained together, several times faster
+
     and defines `represent`, one vector an utterance; dropout and a linear layer to the classes follow
     (Lakomkin et al. 2017, section 3.1). Padding, batch order and batch size must not change its results:
     `sertoolkit.testing.check_head` tells.
@@ -54,6 +58,7 @@ class Head(nn.Module, ABC):
 
     Config: ClassVar[type]
     needs: ClassVar[frozenset[str]]
+    stackable: ClassVar[bool] = False
 
     def __init__(
         self,

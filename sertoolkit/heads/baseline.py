@@ -45,6 +45,7 @@ class Baseline(Head):
 
     Config = BaselineConfig
     needs = frozenset({"side"})
+    stackable = True
 
     def __init__(
         self, config: BaselineConfig, *, layer_dims: Sequence[int], side_dim: int | None, num_classes: int

@@ -41,6 +41,7 @@ class MeanPool(Head):
 
     Config = MeanPoolConfig
     needs = frozenset({"pooled"})
+    stackable = True
 
     def __init__(
         self, config: MeanPoolConfig, *, layer_dims: Sequence[int], side_dim: int | None, num_classes: int

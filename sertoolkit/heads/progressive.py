@@ -44,6 +44,7 @@ class Progressive(Head):
 
     Config = ProgressiveConfig
     needs = frozenset({"side", "pooled"})
+    stackable = True
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class RNN(Head):
 
     Config = RNNConfig
     needs = frozenset({"frames"})
+    stackable = True
 
     def __init__(
         self, config: RNNConfig, *, layer_dims: Sequence[int], side_dim: int | None, num_classes: int

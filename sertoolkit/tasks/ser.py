@@ -51,9 +51,11 @@ class HeadInputs:
         self.side = ArkReader(side_dir, expect={"kind": "features"}) if "side" in head.needs else None
         self.layers = self._open_layers(layers_dir, layers)
         self._num_frames = self._durations(layers_dir)
-        self.pooled: list[dict[str, torch.Tensor]] = []
-        if self.form == "pooled":  # small, and read at every step
-            self.pooled = [{u: torch.from_numpy(np.array(layer[u])) for u in layer} for layer in self.layers]
+        self._rows: dict[str | None, int] = {None: 0}
+        self._pooled: list[torch.Tensor] = []
+        if self.form == "pooled":  # small, and read at every step; row 0 is nobody's
+            self._rows |= {utt_id: row for row, utt_id in enumerate(self.layers[0], 1)}
+            self._pooled = [self._read_pooled(layer) for layer in self.layers]
 
     def _open_layers(self, root: Path | None, layers: Sequence[int]) -> list[ArkReader]:
         if self.form is None or root is None:
@@ -69,6 +71,12 @@ class HeadInputs:
         if not path.is_file():
             raise DataError(f"{path}: no such file; run `sertoolkit encode` again, which makes it")
         return {utt_id: int(count) for utt_id, count in map(str.split, path.read_text().splitlines())}
+
+    def _read_pooled(self, layer: ArkReader) -> torch.Tensor:
+        values = torch.zeros(len(self._rows), layer.dim)
+        for utt_id, row in list(self._rows.items())[1:]:
+            values[row] = torch.from_numpy(np.array(layer[utt_id]))
+        return values
 
     @property
     def stores(self) -> list[ArkReader]:
@@ -111,18 +119,28 @@ class HeadInputs:
             "utterances of the protocol without features (run the stages before again)", faults, DataError
         )
 
-    def batch(self, utt_ids: Sequence[str]) -> Inputs:
-        """What :meth:`sertoolkit.heads.base.Head.forward` takes, of these utterances."""
+    def batch(self, utt_ids: Sequence[str | None]) -> Inputs:
+        """What :meth:`sertoolkit.heads.base.Head.forward` takes, of these utterances.
+
+        Args:
+            utt_ids: of each row; None leaves a row empty, its length 0
+
+        """
         layers: list[torch.Tensor] = []
         lengths = side = side_lengths = None
         if self.form == "pooled":
-            layers = [torch.stack([pooled[utt_id] for utt_id in utt_ids]) for pooled in self.pooled]
+            rows = torch.tensor([self._rows[utt_id] for utt_id in utt_ids])
+            layers = [values[rows] for values in self._pooled]
         for layer in self.layers if self.form == "frames" else []:
-            frames, lengths = pad([layer[utt_id] for utt_id in utt_ids])
+            frames, lengths = pad([_frames(layer, utt_id) for utt_id in utt_ids])
             layers.append(frames)
         if self.side is not None:
-            side, side_lengths = pad([self.side[utt_id] for utt_id in utt_ids])
+            side, side_lengths = pad([_frames(self.side, utt_id) for utt_id in utt_ids])
         return layers, lengths, side, side_lengths
+
+
+def _frames(store: ArkReader, utt_id: str | None) -> np.ndarray:
+    return np.zeros((0, store.dim), np.float32) if utt_id is None else store[utt_id]
 
 
 def form_of(head: type[Head]) -> str | None:
@@ -176,12 +194,19 @@ class SerTask(Task):
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """Mean cross-entropy."""
         utt_ids = [self.utt_ids[index] for index in indices]
-        return functional.cross_entropy(self.model(*self.inputs.batch(utt_ids)), self._targets(utt_ids))
+        return functional.cross_entropy(self.model(*self.inputs.batch(utt_ids)), self.targets(utt_ids))
+
+    def targets(self, utt_ids: Sequence[str]) -> torch.Tensor:
+        """Index of each utterance's class, (B,)."""
+        return torch.tensor([self.classes.index(self.fold.truth[utt_id]) for utt_id in utt_ids])
 
     def validate(self) -> dict[str, float]:
         """Cross-entropy and unweighted average recall."""
-        posteriors = self.posteriors(self.fold.valid)
-        targets = self._targets(self.fold.valid)
+        return self.metrics(self.posteriors(self.fold.valid))
+
+    def metrics(self, posteriors: torch.Tensor) -> dict[str, float]:
+        """Cross-entropy and unweighted average recall, from posteriors of the validation set."""
+        targets = self.targets(self.fold.valid)
         chosen = posteriors[torch.arange(len(targets)), targets]
         predicted = [self.classes[index] for index in posteriors.argmax(1)]
         truth = [self.fold.truth[utt_id] for utt_id in self.fold.valid]
@@ -200,12 +225,12 @@ class SerTask(Task):
 
         """
         self.model.eval()
-        order = sorted(range(len(utt_ids)), key=lambda index: self.inputs.num_frames(utt_ids[index]))
         logits = torch.empty(len(utt_ids), len(self.classes), dtype=torch.float64)
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
+        for rows in self.chunks(utt_ids):
             logits[rows] = self.model(*self.inputs.batch([utt_ids[row] for row in rows])).double()
         return logits.softmax(1)
 
-    def _targets(self, utt_ids: Sequence[str]) -> torch.Tensor:
-        return torch.tensor([self.classes.index(self.fold.truth[utt_id]) for utt_id in utt_ids])
+    def chunks(self, utt_ids: Sequence[str]) -> list[list[int]]:
+        """Batches to infer in, of similar duration: indices into ``utt_ids``."""
+        order = sorted(range(len(utt_ids)), key=lambda index: self.inputs.num_frames(utt_ids[index]))
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]

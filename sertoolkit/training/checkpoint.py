@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -53,9 +54,21 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer, fingerprint: str
+    folder: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    fingerprint: str,
+    *,
+    newest: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
     """Restore the newest checkpoint that is undamaged.
+
+    Args:
+        folder: of the training
+        model: gets the weights and buffers
+        optimiser: gets its state
+        fingerprint: what the checkpoint must have been made with
+        newest: pass over those of a later save than this
 
     Returns:
         its plain data and the weights of the best epoch, or None where the folder holds no checkpoint
@@ -79,6 +92,8 @@ def load_checkpoint(
                 f"{found[step]}: made with other data or settings than this training; "
                 "remove the folder or train into another one"
             )
+        if newest is not None and meta["progress"]["saves"] > newest:
+            continue
         parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -92,6 +107,14 @@ def load_checkpoint(
         return meta, parts["best"]
     if refused:
         raise CheckpointError("no checkpoint can be used:\n  " + "\n  ".join(refused))
+    return None
+
+
+def newest_progress(folder: Path) -> dict[str, Any] | None:
+    """Where the newest undamaged checkpoint stands, or None where there is none."""
+    for _, path in sorted(_checkpoints(folder).items(), reverse=True):
+        with contextlib.suppress(CheckpointError):
+            return load_tensors(path)[1]["progress"]
     return None
 
 

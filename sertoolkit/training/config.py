@@ -91,6 +91,9 @@ class System:
     head_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
     training: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Where this system's training differs from that of the others, e.g. ``{learning_rate: 1e-2}``."""
+    choices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """Trainings to choose from, e.g. ``[{learning_rate: 5e-3}, {learning_rate: 5e-2}]``: every member is trained once
+    by each and keeps the one with the lowest validation loss of its own fold; no test utterance takes part."""
 
     def __post_init__(self) -> None:
         if any(layer < 1 for layer in self.layers):
@@ -106,15 +109,21 @@ class SerConfig:
     plugins: list[str] = dataclasses.field(default_factory=list)
     """Files of one's own plugins, relative to this file."""
 
-    def training_of(self, name: str) -> Training:
-        """The training of one system.
+    def trainings_of(self, name: str) -> list[Training]:
+        """The training of one system, or those that its members choose from.
 
         Raises:
-            ConfigError: if one of its own settings is unknown or wrong
+            ConfigError: if one of its own settings is unknown or wrong, or the choices differ in their optimiser
 
         """
-        own = self.systems[name].training
-        return from_dict(Training, dataclasses.asdict(self.training) | own, f"training of {name}")
+        system = self.systems[name]
+        shared = dataclasses.asdict(self.training) | system.training
+        found = [
+            from_dict(Training, shared | choice, f"training of {name}") for choice in system.choices or [{}]
+        ]
+        if len({training.optimiser for training in found}) > 1:
+            raise ConfigError(f"choices of {name}: they may differ in anything but the optimiser")
+        return found
 
     def choose(self, names: list[str]) -> dict[str, System]:
         """The systems of these names, in the order of the configuration; all of them where ``names`` is empty.

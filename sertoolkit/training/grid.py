@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
+import math
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +15,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -53,6 +56,7 @@ def train_grid(
     folds: Sequence[str] = (),
     seeds: Sequence[int] = (1,),
     num_jobs: int = 1,
+    cohort: int | None = None,
 ) -> int:
     """Train the members that are missing.
 
@@ -63,6 +67,8 @@ def train_grid(
         folds: names; empty: all of the protocol
         seeds: one training each
         num_jobs: processes, one thread each; no result depends on it
+        cohort: trainings of one system that are stepped together; None: as many as are fastest; 1: each alone.
+            Results agree but for rounding
 
     Returns:
         how many members were trained now
@@ -93,10 +99,13 @@ def train_grid(
     paths.exp.mkdir(parents=True, exist_ok=True)
     atomic.write_text(paths.exp / "config.yaml", dump_yaml(to_dict(config)))
     atomic.write_text(paths.exp / "environment.yaml", dump_yaml(environment()))
-    num_jobs = min(num_jobs, len(todo))
+    cohorts = list(_cohorts(grid, members, set(todo), cohort))
+    num_jobs = min(num_jobs, len(cohorts))
     with stop_requests() as stop, tqdm(total=len(todo), desc="train", unit="member", mininterval=1) as bar:
         finished = (
-            _one_by_one(grid, todo, stop) if num_jobs == 1 else _in_pool(config, paths, todo, num_jobs, stop)
+            _in_turn(grid, cohorts, stop)
+            if num_jobs == 1
+            else _in_pool(config, paths, cohorts, num_jobs, stop)
         )
         for member, summary in finished:
             bar.update()
@@ -104,14 +113,32 @@ def train_grid(
     return len(todo)
 
 
-def _one_by_one(
-    grid: Grid, todo: Sequence[Member], stop: Callable[[], int]
+Cohort = Sequence[Member]
+
+
+def _cohorts(grid: Grid, members: Sequence[Member], todo: set[Member], size: int | None) -> Iterator[Cohort]:
+    """Members that are trained together; what is done already, and how many processes there are, changes no cohort."""
+    for name, of_system in itertools.groupby(members, key=lambda member: member.system):
+        group = list(of_system)
+        if todo.isdisjoint(group):
+            continue
+        limit = grid.cohort_limit(name)
+        wanted = limit if size is None or limit == 1 else size
+        each = max(1, wanted // len(grid.config.trainings_of(name)))
+        for part in np.array_split(np.arange(len(group)), math.ceil(len(group) / each)):
+            cohort = [group[index] for index in part if group[index] in todo]
+            if cohort:
+                yield cohort
+
+
+def _in_turn(
+    grid: Grid, cohorts: Sequence[Cohort], stop: Callable[[], int]
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker, so that the number of processes changes no result
     try:
-        for member in todo:
-            yield member, grid.train(member, stop)
+        for cohort in cohorts:
+            yield from grid.train(cohort, stop)
             if stop():
                 raise Stopped(stop())
     finally:
@@ -119,7 +146,11 @@ def _one_by_one(
 
 
 def _in_pool(
-    config: SerConfig, paths: GridPaths, todo: Sequence[Member], num_jobs: int, stop: Callable[[], int]
+    config: SerConfig,
+    paths: GridPaths,
+    cohorts: Sequence[Cohort],
+    num_jobs: int,
+    stop: Callable[[], int],
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
     context = multiprocessing.get_context("spawn")
     stopping = context.Event()
@@ -130,12 +161,12 @@ def _in_pool(
         initargs=(config, paths, stopping, registry.plugin_files()),
     )
     with pool:
-        pending: set[Future] = {pool.submit(_train, member) for member in todo}
+        pending: set[Future] = {pool.submit(_train, cohort) for cohort in cohorts}
         try:
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield future.result()
+                    yield from future.result()
                 if stop():
                     raise Stopped(stop())
         except BaseException as error:
@@ -164,5 +195,5 @@ def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, plugins:
     _grid, _stopping = paths.open(config), stopping
 
 
-def _train(member: Member) -> tuple[Member, dict]:
-    return member, _grid.train(member, lambda: signal.SIGTERM if _stopping.is_set() else 0)
+def _train(cohort: Cohort) -> list[tuple[Member, dict[str, Any]]]:
+    return list(_grid.train(cohort, lambda: signal.SIGTERM if _stopping.is_set() else 0))

@@ -13,8 +13,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -61,6 +62,8 @@ class Progress:
     waited: int = 0
     """Epochs since the best one."""
     seconds: float = 0.0
+    saves: int = 0
+    """Checkpoints written so far; members of a cohort write theirs together."""
     ended: bool = False
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     """One entry an epoch."""
@@ -106,65 +109,100 @@ class Trainer:
             CheckpointError: if the checkpoints are damaged or of another training
 
         """
+        self.restore()
+        while not self.progress.ended:
+            self._epoch()
+        self.load_best()
+        return self.progress
+
+    def restore(self, newest: int | None = None) -> None:
+        """Go to where the newest checkpoint stands, or the newest up to save number ``newest``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        restored = load_checkpoint(self.folder, self.task.model, self.optimiser, self.task.fingerprint)
+        restored = load_checkpoint(
+            self.folder, self.task.model, self.optimiser, self.task.fingerprint, newest=newest
+        )
         if restored is not None:
             meta, self.best_weights = restored
             self.progress = Progress(**meta["progress"])
             logger.info("resumed at epoch %d, step %d", self.progress.epoch, self.progress.step)
-        while not self.progress.ended:
-            self._epoch()
+
+    def load_best(self) -> None:
+        """Give the model the weights of the best epoch."""
         self.task.model.load_state_dict(self.best_weights)
-        self._write_history()
-        return self.progress
+        self.write_history(self.folder)
 
     def finish(self) -> None:
         """Drop the checkpoints; call this once the results are written."""
         remove_checkpoints(self.folder)
 
-    def _epoch(self) -> None:
-        progress, started = self.progress, time.monotonic()
-        batches = make_batches(
+    def batches(self) -> list[np.ndarray]:
+        """All batches of the epoch under way."""
+        return make_batches(
             self.task.lengths,
             self.training.batch_size,
             seed=self.seed,
-            epoch=progress.epoch,
-            ascending=self.training.sort_first_epoch and progress.epoch == 1,
+            epoch=self.progress.epoch,
+            ascending=self.training.sort_first_epoch and self.progress.epoch == 1,
             bucket=self.training.bucket,
         )
+
+    def step_seed(self) -> int:
+        """Seed of the random draws of the next step."""
+        return step_seed(self.seed, self.progress.epoch, self.progress.step)
+
+    def count_step(self, loss: float) -> None:
+        """Note that a step was taken."""
+        self.progress.loss_sum += loss
+        self.progress.step += 1
+        self.progress.total_steps += 1
+
+    def is_save_due(self) -> bool:
+        """Whether a kill would lose more work than agreed."""
+        return time.monotonic() - self.saved_at > self.training.checkpoint_seconds
+
+    def _epoch(self) -> None:
+        progress, started = self.progress, time.monotonic()
+        batches = self.batches()
         self.task.model.train()
         for batch in self._bar(batches[progress.step :], len(batches)):
-            self._set_learning_rate(len(batches))
-            torch.manual_seed(step_seed(self.seed, progress.epoch, progress.step))
-            progress.loss_sum += self._step(batch)
-            progress.step += 1
-            progress.total_steps += 1
-            if self.stop() or time.monotonic() - self.saved_at > self.training.checkpoint_seconds:
+            self.set_learning_rate(len(batches))
+            torch.manual_seed(self.step_seed())
+            self.count_step(self._step(batch))
+            if self.stop() or self.is_save_due():
                 progress.seconds += time.monotonic() - started
                 started = time.monotonic()
-                self._save()
+                self.save()
                 if self.stop():
                     raise Stopped(self.stop())
-        self._set_learning_rate(len(batches))  # for the history, also where no step was left after a resume
         self.task.model.eval()
         with torch.no_grad():
             metrics = self.task.validate()
         progress.seconds += time.monotonic() - started
-        self._end_epoch({"train_loss": progress.loss_sum / len(batches), **metrics})
+        self.end_epoch(len(batches), metrics)
+        if self.stop() or self.is_save_due() or self.show_progress:
+            self.save()
+        if self.stop() and not progress.ended:
+            raise Stopped(self.stop())
 
     def _step(self, batch: Any) -> float:
         loss = self.task.loss(batch)
         if not torch.isfinite(loss):
-            self._refuse("loss", batch)
+            self.refuse("loss", batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         if not torch.isfinite(norm):
-            self._refuse("gradient", batch)
+            self.refuse("gradient", batch)
         self.optimiser.step()
         return loss.item()
 
-    def _refuse(self, what: str, batch: Any) -> None:
+    def refuse(self, what: str, batch: Any) -> NoReturn:
+        """Name the utterances of a batch whose loss or gradient is not finite.
+
+        Raises:
+            TrainingError: always
+
+        """
         utterances = [self.task.utt_ids[index] for index in batch]
         place = f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
         report = self.folder / "not_finite.json"
@@ -176,7 +214,8 @@ class Trainer:
             "look at these utterances, or lower learning_rate"
         )
 
-    def _set_learning_rate(self, steps_an_epoch: int) -> None:
+    def set_learning_rate(self, steps_an_epoch: int) -> None:
+        """Give the optimiser the learning rate of the next step."""
         rate = self.progress.learning_rate
         if self.training.schedule == "linear":
             total, warmup = steps_an_epoch * self.training.max_epochs, self.training.warmup_steps
@@ -187,8 +226,16 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def _end_epoch(self, metrics: dict[str, float]) -> None:
+    def end_epoch(self, steps_an_epoch: int, metrics: dict[str, float]) -> None:
+        """Keep the best weights, anneal, and tell whether training has ended.
+
+        Raises:
+            TrainingError: if the first validation gives no number
+
+        """
         training, progress = self.training, self.progress
+        self.set_learning_rate(steps_an_epoch)  # for the history, also where no step was left after a resume
+        metrics = {"train_loss": progress.loss_sum / steps_an_epoch, **metrics}
         value = metrics[self.task.selects]
         rate = self.optimiser.param_groups[0]["lr"]
         progress.history.append({"epoch": progress.epoch, "learning_rate": rate, **metrics})
@@ -216,26 +263,21 @@ class Trainer:
             raise TrainingError(
                 f"{self.task.selects} of the first validation is {value}; look at the validation data"
             )
-        if (
-            self.stop()
-            or time.monotonic() - self.saved_at > training.checkpoint_seconds
-            or self.show_progress
-        ):
-            self._save()
-        if self.stop() and not progress.ended:
-            raise Stopped(self.stop())
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self.progress.saves += 1
         meta = {"fingerprint": self.task.fingerprint, "progress": dataclasses.asdict(self.progress)}
         save_checkpoint(
             self.folder, self.progress.total_steps, self.task.model, self.optimiser, meta, self.best_weights
         )
-        self._write_history()
+        self.write_history(self.folder)
         self.saved_at = time.monotonic()
 
-    def _write_history(self) -> None:
+    def write_history(self, folder: Path) -> None:
+        """Write ``train.jsonl``, one line an epoch."""
         lines = (json.dumps(entry) + "\n" for entry in self.progress.history)
-        atomic.write_text(self.folder / "train.jsonl", "".join(lines))
+        atomic.write_text(folder / "train.jsonl", "".join(lines))
 
     def _bar(self, batches: list, total: int) -> Iterator:
         if not self.show_progress:

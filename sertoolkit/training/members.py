@@ -14,7 +14,8 @@ import dataclasses
 import inspect
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from sertoolkit import registry
 from sertoolkit.config import from_dict, hash_of, load_yaml, to_dict
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import CheckpointError
+from sertoolkit.heads.stacked import can_stack
 from sertoolkit.scoring.predictions import write_predictions
 from sertoolkit.storage import atomic
 from sertoolkit.storage.tensors import save_tensors
 from sertoolkit.tasks.ser import HeadInputs, SerTask
 from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import remove_checkpoints
+from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
 from sertoolkit.training.config import SerConfig
 from sertoolkit.training.loop import Trainer
 
@@ -96,8 +99,8 @@ class Grid:
         inputs = self.inputs(member.system)
         system = self.config.systems[member.system]
         settings = {
-            "system": {key: value for key, value in to_dict(system).items() if key != "training"},
-            "training": to_dict(self.config.training_of(member.system)),
+            "system": {k: v for k, v in to_dict(system).items() if k not in ("training", "choices")},
+            "training": [to_dict(training) for training in self.config.trainings_of(member.system)],
         }
         if (
             system.head not in registry.BUILT_IN["head"]
@@ -147,54 +150,104 @@ class Grid:
             logger.warning("%s: damaged; this member is trained again", ", ".join(damaged))
         return not damaged
 
-    def train(self, member: Member, stop: Callable[[], int] = lambda: 0) -> dict[str, Any]:
-        """Train one member and write its folder.
+    def trainers(self, member: Member, stop: Callable[[], int] = lambda: 0) -> list[Trainer]:
+        """What trains a member: one, or one a choice of its system.
 
         Args:
             member: which one
             stop: returns the number of a signal that asks to stop, or 0
 
+        """
+        folder, hashes = member.folder(self.exp), self.hashes(member)
+        trainings = self.config.trainings_of(member.system)
+        found = []
+        for number, training in enumerate(trainings, 1):
+            torch.manual_seed(step_seed(member.seed, 0, 0))
+            task = SerTask(
+                self.build_head(member.system),
+                self.inputs(member.system),
+                self.protocol.folds[member.fold],
+                self.protocol.protocol.classes,
+                batch_size=training.batch_size,
+                fingerprint=hash_of([hashes, dataclasses.asdict(member), number]),
+            )
+            own = folder / f"choice-{number}" if len(trainings) > 1 else folder
+            found.append(Trainer(task, training, seed=member.seed, folder=own, stop=stop))
+        return found
+
+    def train(
+        self, cohort: Sequence[Member], stop: Callable[[], int] = lambda: 0
+    ) -> Iterator[tuple[Member, dict[str, Any]]]:
+        """Train members of one system, together where there is more than one training, and write their folders.
+
+        Args:
+            cohort: which ones
+            stop: returns the number of a signal that asks to stop, or 0
+
+        Yields:
+            each member that is done, and what its ``member.yaml`` holds
+
+        """
+        trainers = {member: self.trainers(member, stop) for member in cohort}
+        waiting = {id(trainer): member for member, own in trainers.items() for trainer in own}
+        every = [trainer for own in trainers.values() for trainer in own]
+        for trainer in train_cohort(every, stop) if len(cohort) > 1 else map(train_alone, every):
+            member = waiting.pop(id(trainer))
+            if member not in waiting.values():
+                yield member, self.finish(member, trainers[member])
+
+    def finish(self, member: Member, trainers: Sequence[Trainer]) -> dict[str, Any]:
+        """Write the folder of a member whose training has ended.
+
+        Args:
+            member: which one
+            trainers: as :meth:`trainers` gave them, each with the weights of its best epoch
+
         Returns:
             what ``member.yaml`` holds
 
         """
-        folder, hashes, training = (
-            member.folder(self.exp),
-            self.hashes(member),
-            self.config.training_of(member.system),
-        )
+        folder, hashes = member.folder(self.exp), self.hashes(member)
         classes, fold = self.protocol.protocol.classes, self.protocol.folds[member.fold]
-        torch.manual_seed(step_seed(member.seed, 0, 0))
-        task = SerTask(
-            self.build_head(member.system),
-            self.inputs(member.system),
-            fold,
-            classes,
-            batch_size=training.batch_size,
-            fingerprint=hash_of([hashes, dataclasses.asdict(member)]),
-        )
-        trainer = Trainer(task, training, seed=member.seed, folder=folder, stop=stop)
-        progress = trainer.run()
+        best = min(trainers, key=lambda trainer: trainer.progress.best)
         for name in ("valid", "test"):
             utt_ids = getattr(fold, name)
             truth = [fold.truth[utt_id] for utt_id in utt_ids]
             write_predictions(
-                folder / PREDICTIONS[name], utt_ids, truth, task.posteriors(utt_ids).numpy(), classes
+                folder / PREDICTIONS[name], utt_ids, truth, best.task.posteriors(utt_ids).numpy(), classes
             )
-        save_tensors(folder / MODEL_FILE, task.model.state_dict(), self._description(member, hashes))
+        save_tensors(folder / MODEL_FILE, best.task.model.state_dict(), self._description(member, hashes))
         summary = {
             **dataclasses.asdict(member),
             "hashes": hashes,
-            "num_parameters": sum(parameter.numel() for parameter in task.model.parameters()),
-            "best_epoch": progress.best_epoch,
-            "valid_loss": progress.best,
-            "epochs": len(progress.history),
-            "seconds": round(progress.seconds, 2),
+            "num_parameters": sum(parameter.numel() for parameter in best.task.model.parameters()),
+            "best_epoch": best.progress.best_epoch,
+            "valid_loss": best.progress.best,
+            "epochs": len(best.progress.history),
+            "seconds": round(sum(trainer.progress.seconds for trainer in trainers), 2),
             "files": {name: atomic.hash_file(folder / name) for name in (MODEL_FILE, *PREDICTIONS.values())},
         }
+        choices = self.config.systems[member.system].choices
+        if choices:
+            losses = [trainer.progress.best for trainer in trainers]
+            summary["choices"] = [{**c, "valid_loss": loss} for c, loss in zip(choices, losses, strict=True)]
+            summary["choice"] = dict(choices[trainers.index(best)])
+            best.write_history(folder)
         atomic.write_yaml(folder / MEMBER_FILE, summary)
-        trainer.finish()
+        for trainer in trainers:
+            trainer.finish()
+        for trainer in trainers if choices else []:
+            shutil.rmtree(trainer.folder)
         return summary
+
+    def cohort_limit(self, name: str) -> int:
+        """How many trainings of a system are best done together; 1 where its head cannot be stacked."""
+        head, inputs = self.build_head(name), self.inputs(name)
+        if not can_stack(head):
+            return 1
+        batch_size = self.config.trainings_of(name)[0].batch_size
+        utt_ids = {utt_id for fold in self.protocol.folds.values() for utt_id in fold.truth}
+        return cohort_limit(head, inputs, sorted(utt_ids, key=inputs.num_frames)[-batch_size:])
 
     def _description(self, member: Member, hashes: dict[str, str | None]) -> dict[str, Any]:
         """What it takes to use a head again, beside its weights."""

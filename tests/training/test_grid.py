@@ -106,6 +106,15 @@ def contents(exp):
     return found
 
 
+def assert_same_predictions(exp, expected):
+    files = sorted(expected.glob("*/*/*/predictions.*.tsv"))
+    assert files and len(files) == len(list(exp.glob("*/*/*/predictions.*.tsv")))
+    for path in files:
+        ours = read_predictions(exp / path.relative_to(expected), CLASSES)
+        theirs = read_predictions(path, CLASSES)
+        np.testing.assert_allclose(ours.posteriors, theirs.posteriors, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def whole(corpus, tmp_path_factory):
     """The grid of one fold and two seeds, trained in one process."""
@@ -156,7 +165,7 @@ def test_a_grid_started_again_trains_only_what_is_missing(corpus, whole, tmp_pat
     shutil.rmtree(tmp_path / "exp/rnn-2/fold-02/seed-2")
     (tmp_path / "exp/mp-1/fold-02/seed-1/member.yaml").unlink()  # killed just before its end
     assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 2
-    assert contents(tmp_path / "exp") == contents(whole)
+    assert_same_predictions(tmp_path / "exp", whole)  # trained without its cohort: the same but for rounding
 
 
 def test_results_of_other_settings_are_refused_by_name(corpus, whole):
@@ -329,14 +338,14 @@ def test_a_damaged_member_is_named_and_trained_again(corpus, whole, tmp_path, ca
     path.write_bytes(path.read_bytes()[:-1])
     assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 1
     assert f"{path}: damaged" in caplog.text
-    assert contents(tmp_path / "exp") == contents(whole)
+    assert_same_predictions(tmp_path / "exp", whole)
 
 
 def test_a_member_that_lost_its_predictions_is_trained_again(corpus, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "exp")
     (tmp_path / "exp/mp-1/fold-02/seed-1/predictions.test.tsv").unlink()
     assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 1
-    assert contents(tmp_path / "exp") == contents(whole)
+    assert_same_predictions(tmp_path / "exp", whole)
 
 
 def test_damaged_layers_are_named_when_training_starts(corpus, tmp_path):
