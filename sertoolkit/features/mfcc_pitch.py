@@ -1,23 +1,16 @@
-"""MFCC, their deltas and pitch: what the paper's emotion branch reads.
-
-Pitch comes from openSMILE, which is free for research only; nothing else in the package imports it.
-"""
+"""MFCC, their deltas and pitch: what the paper's emotion branch reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cache
 
 import numpy as np
-import opensmile
 import scipy.fft
 
 from sertoolkit.features.base import Frontend, frame_starts, frames
+from sertoolkit.features.pitch import AVERAGE, FULL_SCALE, PITCH_WINDOW, RATE, ShsPitch
 
-PITCH_CONFIG = Path(__file__).with_name("opensmile") / "pitch.conf"
-
-RATE = 16000  # Hz
 WINDOW = 320  # samples: 20 ms (Lakomkin et al. 2017, 3.3)
 STEP = 160  # samples: 10 ms
 NUM_CEPS = 13
@@ -26,10 +19,7 @@ NUM_MELS = 23
 NUM_FFT = 512
 LOWEST = 20.0  # Hz
 PREEMPHASIS = 0.97
-FULL_SCALE = 32768.0  # Kaldi counts in steps of 16 bits; the floor under the logarithm depends on it
-LOG_FLOOR = float(np.finfo(np.float32).eps)
-PITCH_WINDOW = 960  # samples: 60 ms, frameSize in pitch.conf
-AVERAGE = 15  # frames, smaWin in pitch.conf
+LOG_FLOOR = float(np.finfo(np.float32).eps)  # of samples in 16-bit steps, as Kaldi counts
 
 
 @dataclass(frozen=True)
@@ -136,9 +126,9 @@ class MfccPitch(Frontend):
     # openSMILE gives no frame below one window and one step; tempo 2 doubles the step
     min_samples = PITCH_WINDOW + 2 * STEP
 
-    @cached_property
-    def _extractors(self) -> dict[int, opensmile.Smile]:
-        return {}
+    def __init__(self, config: MfccPitchConfig) -> None:
+        super().__init__(config)
+        self._pitch: dict[int, ShsPitch] = {}
 
     def pitch(self, waveform: np.ndarray, *, step: float = STEP) -> np.ndarray:
         """Smoothed pitch in Hz for each frame of the cepstra.
@@ -151,15 +141,10 @@ class MfccPitch(Frontend):
             (num_frames,)
 
         """
-        pitch_step = round(step)  # openSMILE steps by whole samples
-        if pitch_step not in self._extractors:
-            options = {
-                "frameStep": str(pitch_step / RATE),
-                "noZeroSma": str(int(self.config.voiced_only)),
-            }
-            self._extractors[pitch_step] = opensmile.Smile(str(PITCH_CONFIG), "pitch", options=options)
-        # openSMILE's 16 bits wrap around at +1
-        smoothed = self._extractors[pitch_step](np.clip(waveform, -1, 1 - 1 / FULL_SCALE), RATE)[0, 0]
+        pitch_step = round(step)  # in whole samples, as openSMILE cuts frames itself
+        if pitch_step not in self._pitch:
+            self._pitch[pitch_step] = ShsPitch(step=pitch_step, voiced_only=self.config.voiced_only)
+        smoothed = self._pitch[pitch_step](waveform)
         starts = frame_starts(len(waveform), window=WINDOW, step=step)
         return align_pitch(smoothed, starts, pitch_step=pitch_step)
 

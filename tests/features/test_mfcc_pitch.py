@@ -16,7 +16,6 @@ import sertoolkit
 from sertoolkit.errors import AudioError
 from sertoolkit.features.base import frame_starts
 from sertoolkit.features.mfcc_pitch import (
-    PITCH_CONFIG,
     MfccPitch,
     MfccPitchConfig,
     align_pitch,
@@ -142,11 +141,6 @@ def test_the_same_audio_gives_the_same_bytes_whatever_came_before() -> None:
     first = FRONTEND(waveform, 16000)
     FRONTEND(voice(np.full(16000, 300.0)), 16000, tempo=0.9)
     assert FRONTEND(waveform, 16000).tobytes() == first.tobytes()
-
-
-def test_the_opensmile_config_lies_inside_the_package() -> None:
-    assert PITCH_CONFIG.is_file()
-    assert Path(sertoolkit.__file__).parent in PITCH_CONFIG.parents
 
 
 def test_only_this_frontend_imports_opensmile() -> None:
