@@ -8,6 +8,7 @@ for research only; nothing else in the frontends imports it.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class _Engine:
     def __init__(self, options: dict[str, str]) -> None:
         words = [word.encode() for option in options.items() for word in option]
         self._object = smileapi.smile_new()
+        weakref.finalize(self, smileapi.smile_free, self._object)
         self._check(
             smileapi.smile_initialize(
                 self._object,
@@ -123,6 +125,3 @@ class _Engine:
             raise SertoolkitError(
                 f"openSMILE with {PITCH_CONFIG.name} failed with code {result}: {message.decode(errors='replace')}"
             )
-
-    def __del__(self) -> None:
-        smileapi.smile_free(self._object)

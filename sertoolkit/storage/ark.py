@@ -16,7 +16,6 @@ Values changed inside a record are found by the checksum, which
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,6 @@ from typing import Any
 
 import kaldiio
 import numpy as np
-from kaldiio.matio import read_kaldi
 
 from sertoolkit.config import dump_yaml, load_yaml, parse_yaml
 from sertoolkit.errors import ArkError, SertoolkitError, report_faults
@@ -206,8 +204,13 @@ class ArkReader(Mapping[str, np.ndarray]):
             )
         if not compressed:
             return array
-        record = b"\0BCM2 " + bounds + sizes + array.tobytes()
-        return np.asarray(read_kaldi(io.BytesIO(record)), dtype=np.float32)
+        # least value + range * whole number / 65535, in the order in which Kaldi and kaldiio round
+        least, extent = np.frombuffer(bounds, "<f4")
+        values = array.astype(np.float32)
+        values *= extent
+        values /= np.float32(65535)
+        values += least
+        return values
 
     def verify(self) -> ArkReader:
         """Read the whole ark once and compare its checksum.

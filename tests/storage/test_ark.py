@@ -63,6 +63,18 @@ def test_what_is_written_is_read(tmp_path: Path, arrays: dict[str, np.ndarray]) 
         np.testing.assert_array_equal(found[utt_id], array.astype(np.float32))
 
 
+def test_sixteen_bits_become_the_floats_that_kaldiio_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {f"a-{i}": rng.normal(i, 10.0 ** (i - 3), (50, 40)).astype(np.float32) for i in range(6)}
+    found = read_all(store(tmp_path / "ark", arrays, compress=True))
+    monkeypatch.chdir(tmp_path / "ark")
+
+    for utt_id, array in kaldiio.load_scp("feats.scp").items():
+        assert found[utt_id].tobytes() == array.tobytes()
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("compress", [False, True])
 def test_random_stores_are_read_as_written(tmp_path: Path, seed: int, compress: bool) -> None:
