@@ -19,7 +19,7 @@ def compiled(kernel, dtype: str, capability: int, block: int) -> dict[str, int]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from sertoolkit.kernels.recurrence import NUM_WARPS
+    from sertoolkit.kernels.steps import NUM_WARPS
 
     types = {"offsets": "*i32", "lengths": "*i32", "num_rows": "i32", "batch": "i32"}
     constants = {"SIZE": SIZE, "WIDTH": 128, "BLOCK": block, "KEEP": True}
@@ -45,7 +45,7 @@ def compiled(kernel, dtype: str, capability: int, block: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     from sertoolkit.kernels import gru
-    from sertoolkit.kernels.recurrence import block_of
+    from sertoolkit.kernels.steps import block_of
 
     found = {}
     for name in ("forward_kernel", "backward_kernel"):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sertoolkit.kernels import applies, interpreter, recurrence, run_steps, run_steps_back
-from sertoolkit.kernels.recurrence import block_of
+from sertoolkit.kernels.steps import block_of
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("needs Triton: pip install triton (PyTorch for GPUs brings it)", allow_module_level=True)
