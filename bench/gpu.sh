@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# All benchmarks that need a GPU, in under ten minutes. Needs torch, triton, numpy and nothing installed of this
+# project; PYTHON names the interpreter. Arguments go to each benchmark (--tiny, --device cpu, --results DIR).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${PYTHON:-python3}
+if [ -z "${PYTHON:-}" ] && [ -x tools/venv/bin/python ]; then
+  python=tools/venv/bin/python
+fi
+PYTHONPATH=$PWD PYTHONUNBUFFERED=1 "$python" -m bench.gru_gpu "$@"
