@@ -148,9 +148,10 @@ def chosen_folds(args: argparse.Namespace) -> list[str] | None:
 
 
 def _parse_prediction(text: str) -> tuple[str, Path]:
+    from sertoolkit.corpus.lists import fault_of_id
     from sertoolkit.errors import ConfigError
 
     name, _, path = text.partition("=")
-    if not name.strip() or not path:
-        raise ConfigError(f"--predictions {text!r}: expected NAME=FILE")
+    if fault_of_id(name) or not path:
+        raise ConfigError(f"--predictions {text!r}: expected NAME=FILE, the name without blanks or '/'")
     return name, Path(path)

@@ -60,7 +60,7 @@ def compare_systems(
     ratio = float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
     claims = {claim: [c for c in claim.comparisons if _can_be_made(c, results)] for claim in CLAIMS}
     claims = {claim: comparisons for claim, comparisons in claims.items() if comparisons}
-    against = [Ahead(name, baseline) for name in systems if baseline and name != baseline]
+    against: list[Comparison] = [Ahead(name, baseline) for name in systems if baseline and name != baseline]
     asked = dict.fromkeys(comparison for comparisons in claims.values() for comparison in comparisons)
     families = [against, [comparison for comparison in asked if comparison not in against]]
     records = [_test_family(family, results, ratio) for family in families]
@@ -108,7 +108,7 @@ def _record(comparison: Comparison, results: Results, ratio: float) -> dict[str,
     """One comparison before Holm's correction.
 
     Returns:
-        ``title``, ``sentence``, ``difference`` and its ``interval``, ``num_folds`` that have both values,
+        ``title``, ``system``, ``sentence``, ``difference`` and its ``interval``, ``num_folds`` that have both values,
         ``num_better``, and the p-values of :class:`sertoolkit.scoring.significance.PairedTests`
 
     """
@@ -120,6 +120,7 @@ def _record(comparison: Comparison, results: Results, ratio: float) -> dict[str,
     tests = paired_tests(difference, test_train_ratio=ratio)
     return {
         "title": comparison.title,
+        "system": comparison.system,
         "sentence": comparison.sentence(float(first.mean()), float(second.mean())),
         "difference": float(of_folds.mean()),
         "interval": interval(draw_folds(num_folds) @ of_folds / num_folds, num_folds),
@@ -173,7 +174,7 @@ def test_rows(tests: Mapping[str, Any]) -> list[list[str]]:
     ]
     rows = [
         [
-            record["title"].partition(" > ")[0],
+            record["system"],
             f"{record['difference']:+.3f}",
             interval_text(record["interval"]),
             f"{record['num_better']} of {record['num_folds']}",

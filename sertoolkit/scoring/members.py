@@ -101,7 +101,8 @@ def read_foreign(
     """
     chosen = choose_folds(resolved, folds)
     tested = {utt_id for fold in resolved.folds.values() for utt_id in fold.test}
-    members, faults, runs = [], [], Counter()
+    members, faults = [], []
+    runs: Counter[str] = Counter()
     for name, path in files:
         runs[name] += 1
         try:
@@ -110,11 +111,12 @@ def read_foreign(
             faults.append(str(error))
             continue
         wanted = [utt_id for fold in chosen for utt_id in resolved.folds[fold].test]
-        missing = [f"{path}: utterance {u} is missing" for u in wanted if u not in answers]
-        strange = [
-            f"{path}: utterance {u} is in no test set of the protocol" for u in answers if u not in tested
-        ]
-        faults += missing + strange
+        missing = [utt_id for utt_id in wanted if utt_id not in answers]
+        strange = [utt_id for utt_id in answers if utt_id not in tested]
+        if missing:
+            faults.append(f"{path}: {len(missing)} of {len(wanted)} utterances are missing: {_list(missing)}")
+        if strange:
+            faults.append(f"{path}: {len(strange)} are in no test set of the protocol: {_list(strange)}")
         if missing or strange:
             continue
         for fold in chosen:
@@ -125,6 +127,12 @@ def read_foreign(
             )
     report_faults("predictions of other toolkits", faults, DataError)
     return members
+
+
+def _list(utt_ids: Sequence[str], limit: int = 100) -> str:
+    return " ".join(utt_ids[:limit]) + (
+        f" ... and {len(utt_ids) - limit} more" if len(utt_ids) > limit else ""
+    )
 
 
 def choose_folds(resolved: ResolvedProtocol, folds: Sequence[str] | None) -> list[str]:

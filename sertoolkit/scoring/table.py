@@ -181,10 +181,8 @@ def format_columns(rows: Sequence[Sequence[str]]) -> str:
     header, *body = rows
     words = [_break(name) for name in header]
     height = max(map(len, words))
-    lines = [
-        [[""] * (height - len(names)) + names for names in words][column] for column in range(len(header))
-    ]
-    table = [*zip(*lines, strict=True), *body]
+    lines = zip(*([""] * (height - len(names)) + names for names in words), strict=True)
+    table = [*lines, *body]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     text = [
         "  ".join(

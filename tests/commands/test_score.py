@@ -121,6 +121,7 @@ def test_another_toolkit_is_scored_without_an_experiment(
     [
         ((), "give --exp, --predictions or both"),
         (("--predictions", "svm.tsv"), "expected NAME=FILE"),
+        (("--predictions", "my svm={answers}"), "expected NAME=FILE, the name without blanks"),
         (("--predictions", "random={answers}"), "choose another name"),
         (("--exp", "{exp}", "--predictions", "mp-2={answers}"), "choose another name"),
         (("--exp", "{exp}", "--baseline", "mp-1"), "--baseline mp-1: not among .* did you mean"),

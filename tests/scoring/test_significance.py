@@ -120,7 +120,7 @@ def test_interval_agrees_with_scipys_percentiles_at_the_expanded_level() -> None
         confidence_level=level,
         n_resamples=50_000,
         method="percentile",
-        rng=np.random.default_rng(1),
+        random_state=1,
     ).confidence_interval
 
     assert interval(draw_folds(10) @ values / 10, 10) == pytest.approx(tuple(expected), abs=0.006)
