@@ -120,7 +120,6 @@ def _projection(a: _Analysis) -> str:
         projection_rows,
         represent,
     )
-    from sertoolkit.inference.emotion import best_member
 
     if a.args.layers is None:
         return "left out, needs --layers"
@@ -133,8 +132,10 @@ def _projection(a: _Analysis) -> str:
         utt_ids = sorted(np.random.default_rng(a.args.seed).choice(utt_ids, MAX_UTTS, replace=False).tolist())
     columns = []
     for name in systems:
-        folder = best_member(a.args.exp, name)
-        fold = a.resolved.folds[folder.parent.name]
+        mine = [member for member in a.members if member.system == name]
+        best = min(mine, key=lambda member: member.meta["valid_loss"])
+        folder = a.args.exp / name / best.fold / f"seed-{best.seed}"
+        fold = a.resolved.folds[best.fold]
         columns.append(represent(folder, fold, utt_ids, layers_dir=a.args.layers))
     rows = projection_rows(columns, utt_ids, a.resolved.protocol.classes, seed=a.args.seed)
     a.write_rows("projection", rows)
