@@ -41,6 +41,7 @@ def time_in_turns(
     *,
     rounds: int = 5,
     synchronise: Callable[[], Any] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time contestants one after another, round by round, so that other load on the machine meets all alike.
 
@@ -48,6 +49,8 @@ def time_in_turns(
         contestants: what to run, by name; each is run once before, untimed
         rounds: timed runs of each
         synchronise: called before each reading of the clock, such as ``torch.cuda.synchronize``
+        clock: in seconds; ``time.process_time`` for work of one process without waiting: it counts the processor's
+            time alone, all threads together, whatever else runs
 
     Returns:
         seconds of each round by name
@@ -59,10 +62,10 @@ def time_in_turns(
     for _ in range(rounds):
         for name, run in contestants.items():
             synchronise()
-            start = time.perf_counter()
+            start = clock()
             run()
             synchronise()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
