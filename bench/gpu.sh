@@ -8,4 +8,4 @@ python=${PYTHON:-python3}
 if [ -z "${PYTHON:-}" ] && [ -x tools/venv/bin/python ]; then
   python=tools/venv/bin/python
 fi
-PYTHONPATH=$PWD PYTHONUNBUFFERED=1 "$python" -m bench.gru_gpu "$@"
+PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 "$python" -m bench.gru_gpu "$@"

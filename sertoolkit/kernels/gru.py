@@ -5,8 +5,11 @@ while t is below `lengths[g, i]`. A program owns one group and BLOCK of its utte
 weights once, as three H x H tiles padded to WIDTH, then walks through time up to its own longest utterance: the state
 never leaves the chip and no step is a launch. Programs share nothing, so none waits for another.
 
-What a step reads is asked for one step ahead, so that memory answers while the step before is computed.
+What a step reads is asked for one step ahead, so that memory answers while the step before is computed. The loops are
+`for`, not `while`: only then does the compiler keep the weights in shared memory (Triton 3.6).
 """
+
+# mypy: allow-untyped-defs
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ import triton.language as tl
 
 
 @triton.jit
-def _first_row(offsets, num_rows, t, there):  # noqa: ANN001, ANN202
+def _first_row(offsets, num_rows, t, there):
     """Row of the first utterance at frame t; 64 bits, as 200 members have more values than 32 can count."""
     return tl.program_id(0).to(tl.int64) * num_rows + tl.load(offsets + t, there, other=0)
 
 
 @triton.jit
-def _weights(at, rows, columns, SIZE: tl.constexpr):  # noqa: ANN001, ANN202
+def _weights(at, rows, columns, SIZE: tl.constexpr):
     """Weights of reset, update and new, each (WIDTH, WIDTH)."""
     at += tl.program_id(0).to(tl.int64) * 3 * SIZE * SIZE + rows * SIZE + columns
     inside = (rows < SIZE) & (columns < SIZE)
@@ -31,7 +34,7 @@ def _weights(at, rows, columns, SIZE: tl.constexpr):  # noqa: ANN001, ANN202
 
 
 @triton.jit
-def _gates(at, first, utterances, units, valid, SIZE: tl.constexpr):  # noqa: ANN001, ANN202
+def _gates(at, first, utterances, units, valid, SIZE: tl.constexpr):
     """Reset, update and new of (N, 3H), each (BLOCK, WIDTH)."""
     at = at + first * 3 * SIZE + (utterances * 3 * SIZE + units)
     reset = tl.load(at, valid, other=0.0)
@@ -40,25 +43,25 @@ def _gates(at, first, utterances, units, valid, SIZE: tl.constexpr):  # noqa: AN
 
 
 @triton.jit
-def _store_gates(at, first, utterances, units, valid, reset, update, new, SIZE: tl.constexpr):  # noqa: ANN001, ANN202
+def _store_gates(at, first, utterances, units, valid, reset, update, new, SIZE: tl.constexpr):
     at = at + first * 3 * SIZE + (utterances * 3 * SIZE + units)
     tl.store(at, reset, valid)
     tl.store(at + SIZE, update, valid)
     tl.store(at + 2 * SIZE, new, valid)
 
 
-@triton.jit
-def forward_kernel(  # noqa: ANN201
-    gates,  # noqa: ANN001  (G, N, 3H) in the order reset, update, new: what the input gives to the gates
-    weight,  # noqa: ANN001  (G, 3H, H)
-    bias,  # noqa: ANN001  (G, 3H)
-    offsets,  # noqa: ANN001  (T,)
-    lengths,  # noqa: ANN001  (G, B)
-    out,  # noqa: ANN001  (G, N, H): the states
-    kept,  # noqa: ANN001  (G, N, 3H): the gates after their functions; may be `gates` itself; written if KEEP
-    hidden_new,  # noqa: ANN001  (G, N, H): what the state gives to the new gate before reset; written if KEEP
-    num_rows,  # noqa: ANN001
-    batch,  # noqa: ANN001
+@triton.jit(do_not_specialize=["num_rows", "batch"])  # one compilation for batches of all sizes
+def forward_kernel(
+    gates,  # (G, N, 3H) in the order reset, update, new: what the input gives to the gates
+    weight,  # (G, 3H, H)
+    bias,  # (G, 3H)
+    offsets,  # (T,)
+    lengths,  # (G, B)
+    out,  # (G, N, H): the states
+    kept,  # (G, N, 3H): the gates after their functions; may be `gates` itself; written if KEEP
+    hidden_new,  # (G, N, H): what the state gives to the new gate before reset; written if KEEP
+    num_rows,
+    batch,
     SIZE: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -101,19 +104,19 @@ def forward_kernel(  # noqa: ANN201
         in_reset, in_update, in_new = next_reset, next_update, next_new
 
 
-@triton.jit
-def backward_kernel(  # noqa: ANN201
-    grad_out,  # noqa: ANN001  (G, N, H)
-    weight,  # noqa: ANN001  (G, 3H, H)
-    offsets,  # noqa: ANN001  (T,)
-    lengths,  # noqa: ANN001  (G, B)
-    out,  # noqa: ANN001  (G, N, H)
-    kept,  # noqa: ANN001  (G, N, 3H)
-    hidden_new,  # noqa: ANN001  (G, N, H)
-    grad_hidden,  # noqa: ANN001  (G, N, 3H): what the state gave to the gates
-    grad_new,  # noqa: ANN001  (G, N, H): what the input gave to the new gate; to the others as above
-    num_rows,  # noqa: ANN001
-    batch,  # noqa: ANN001
+@triton.jit(do_not_specialize=["num_rows", "batch"])  # one compilation for batches of all sizes
+def backward_kernel(
+    grad_out,  # (G, N, H)
+    weight,  # (G, 3H, H)
+    offsets,  # (T,)
+    lengths,  # (G, B)
+    out,  # (G, N, H)
+    kept,  # (G, N, 3H)
+    hidden_new,  # (G, N, H)
+    grad_hidden,  # (G, N, 3H): what the state gave to the gates
+    grad_new,  # (G, N, H): what the input gave to the new gate; to the others as above
+    num_rows,
+    batch,
     SIZE: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,

@@ -13,6 +13,7 @@ capability 8.0 and 9.0. They have not yet run on a GPU; `bench/gpu.sh` checks th
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from typing import Any
 
@@ -33,20 +34,29 @@ def applies(device: torch.device, dtype: torch.dtype, size: int) -> bool:
         size: units H
 
     Returns:
-        true on a CUDA GPU of compute capability 8.0 or above with Triton installed, for float32, bfloat16 and float16
-        and up to 128 units, as far as the weights fit: in 16 bits 128 units need 128 kB of shared memory (A100, H100),
-        64 need 40 kB; in float32 228 kB (H100) and 80 kB. float32 only where torch.backends.cudnn.allow_tf32 is set,
-        as it is by default: it is the same choice
+        true on a CUDA GPU of compute capability 8.0 or above with Triton installed, where the weights fit: up to 128
+        units in bfloat16 and float16 (112 kB of shared memory: A100, H100), up to 64 on smaller GPUs (40 kB); float32
+        up to 128 units on an H100 (224 kB), up to 64 elsewhere, and only where torch.backends.cudnn.allow_tf32 is
+        set, as it is by default, since it is multiplied as TF32
 
     """
-    if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
+    if device.type != "cuda" or torch.version.cuda is None or not _has_triton():
         return False
     if dtype not in (torch.float32, torch.bfloat16, torch.float16) or size > MAX_SIZE:
         return False
     if dtype == torch.float32 and not torch.backends.cudnn.allow_tf32:
         return False
-    gpu = torch.cuda.get_device_properties(device)
-    return gpu.major >= 8 and block_of(size, dtype.itemsize, gpu.shared_memory_per_block_optin) is not None
+    modern = torch.cuda.get_device_properties(device).major >= 8
+    return modern and block_of(size, dtype.itemsize, _shared_memory(device)) is not None
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _shared_memory(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin  # type: ignore[attr-defined]
 
 
 def block_of(size: int, itemsize: int, shared_memory: int) -> int | None:
@@ -76,8 +86,7 @@ def _launch(
     size, first = constants["SIZE"], tensors[0]
     block = BLOCKS[-1]
     if first.is_cuda:
-        gpu = torch.cuda.get_device_properties(first.device)
-        block = block_of(size, first.itemsize, gpu.shared_memory_per_block_optin) or block
+        block = block_of(size, first.itemsize, _shared_memory(first.device)) or block
     num_groups, batch = lengths.shape
     grid = (num_groups, -(-batch // block))
     with torch.cuda.device_of(first):
