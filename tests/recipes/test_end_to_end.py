@@ -359,7 +359,7 @@ def test_a_head_from_one_file_trains_and_stands_in_the_table(copied) -> None:
         "own-2",
     ]
     exp = copied.folder / "ser/exp/ser_own"
-    assert "own-2" in (exp / "RESULTS.md").read_text()
+    assert "own-2" in (copied.folder / "ser/RESULTS.md").read_text()  # named by --results
     wav = (copied.folder / "ser/data/all/wav.scp").read_text().split(maxsplit=2)[1]
     predict = ["sertoolkit", "predict", "--model", f"{exp}/ser.safetensors", wav]
     assert wav in copied.call([*predict, "--plugin", "own.py"])
