@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from sertoolkit.errors import CheckpointError
-from sertoolkit.storage.tensors import load_tensors, save_tensors, tensors_hash
+from sertoolkit.storage.tensors import load_meta, load_tensors, save_tensors, tensors_hash
 
 
 @pytest.fixture
@@ -48,12 +48,18 @@ def test_any_truncation_is_found(saved):
             load_tensors(path)
 
 
-def test_missing_and_foreign_files_are_refused(tmp_path):
+@pytest.mark.parametrize("load", [load_tensors, load_meta])
+def test_missing_and_foreign_files_are_refused(tmp_path, load):
     with pytest.raises(CheckpointError, match="no such file"):
-        load_tensors(tmp_path / "none")
+        load(tmp_path / "none")
     save_file({"a": torch.zeros(1)}, str(tmp_path / "foreign.safetensors"))
     with pytest.raises(CheckpointError, match="not written by sertoolkit"):
-        load_tensors(tmp_path / "foreign.safetensors")
+        load(tmp_path / "foreign.safetensors")
+
+
+def test_plain_data_can_be_read_alone(saved):
+    path, _ = saved
+    assert load_meta(path) == load_tensors(path)[1]
 
 
 def test_views_and_shared_storage_can_be_saved(tmp_path):
