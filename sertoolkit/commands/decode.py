@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sertoolkit.decoding.words import NgramModel
     from sertoolkit.inference.recogniser import Recogniser, Search
     from sertoolkit.storage.ark import ArkReader
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.storage.ark import ArkReader
 
     recogniser = Recogniser.load(args.asr_exp)
-    search, settings = _search(args, recogniser)
+    search, model, settings = _search(args, recogniser)
     feats = ArkReader(
         args.feats, expect={"frontend": recogniser.frontend_name, "frontend_conf": recogniser.frontend_conf}
     )
@@ -67,15 +68,17 @@ def run(args: argparse.Namespace) -> None:
     }
     lines = (f"{utt_id} {texts[utt_id]}".rstrip() + "\n" for utt_id in sorted(texts))
     atomic.write_text(args.out / "text", "".join(lines))
-    atomic.write_yaml(args.out / "decode.yaml", settings | _known_words(search, texts) | summary)
+    atomic.write_yaml(args.out / "decode.yaml", settings | _known_words(model, texts) | summary)
     print(
         f"{args.out / 'text'}: {len(texts)} utterances, {audio:.1f} s of audio in {seconds:.1f} s:"
         f" real-time factor {seconds / audio:.4f}"
     )
 
 
-def _search(args: argparse.Namespace, recogniser: Recogniser) -> tuple[Search, dict[str, Any]]:
-    """What turns log probabilities into tokens, and its settings."""
+def _search(
+    args: argparse.Namespace, recogniser: Recogniser
+) -> tuple[Search, NgramModel | None, dict[str, Any]]:
+    """What turns log probabilities into tokens, its language model, and its settings."""
     from sertoolkit.decoding.beam import BeamSearch
     from sertoolkit.decoding.greedy import greedy_decode
     from sertoolkit.decoding.words import NgramModel
@@ -90,19 +93,20 @@ def _search(args: argparse.Namespace, recogniser: Recogniser) -> tuple[Search, d
     ]
     report_faults("options of decode", faults, ConfigError)
     if args.beam is None:
-        return greedy_decode, {"search": "greedy"}
+        return greedy_decode, None, {"search": "greedy"}
+    model = NgramModel(args.lm) if args.lm else None
     weights = {name: getattr(args, name) for name in ("lm_weight", "word_bonus")}
     search = BeamSearch(
         recogniser.tokens,
         beam=args.beam,
-        words=NgramModel(args.lm) if args.lm else None,
+        words=model,
         **{name: value for name, value in weights.items() if value is not None},
     )
     settings: dict[str, Any] = {"search": "beam", "beam": search.beam}
-    if args.lm:
+    if model is not None:
         settings |= {"lm": str(args.lm), "lm_sha256": hash_file(args.lm)}
         settings |= {"lm_weight": search.lm_weight, "word_bonus": search.word_bonus}
-    return search, settings
+    return search, model, settings
 
 
 def _decode(recogniser: Recogniser, search: Search, feats: ArkReader, batch_size: int) -> dict[str, str]:
@@ -118,9 +122,8 @@ def _decode(recogniser: Recogniser, search: Search, feats: ArkReader, batch_size
     return texts
 
 
-def _known_words(search: Search, texts: dict[str, str]) -> dict[str, float]:
+def _known_words(model: NgramModel | None, texts: dict[str, str]) -> dict[str, float]:
     """Share of the words heard that the language model holds; a low one shows a model spelt otherwise."""
-    model = getattr(search, "words", None)
     words = " ".join(texts.values()).split()
     if model is None or not words:
         return {}
