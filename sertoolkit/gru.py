@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+PIECE = 512  # rows
+
 
 @dataclasses.dataclass(frozen=True)
 class _Packing:
@@ -247,14 +249,20 @@ def _gate_factors(gates: Tensor, hidden_new: Tensor, before: Tensor) -> tuple[Te
         factors of reset, update and new on the hidden path, (M, 2, N, 3H); that of new on the input path, (M, 2, N, H)
 
     """
-    reset, update, new = gates.chunk(3, 3)
-    factors = torch.empty_like(gates)
-    reset_factor, update_factor, hidden_factor = factors.chunk(3, 3)
-    torch.sub(before, new, out=update_factor).mul_(update).mul_(1 - update)
-    new_factor = new.square().neg_().add_(1).mul_(1 - update)
-    torch.mul(new_factor, reset, out=hidden_factor)
-    torch.mul(hidden_factor, hidden_new, out=reset_factor).mul_(1 - reset)
-    return factors, new_factor
+    factors, new_factors = torch.empty_like(gates), torch.empty_like(before)
+    inputs = (gates, hidden_new, before, factors, new_factors)
+    # by pieces that stay in the cache with what is made on the way
+    for gate, hidden, state, factor, new_factor in zip(
+        *(x.flatten(0, 2).split(PIECE) for x in inputs), strict=True
+    ):
+        reset, update, new = gate.chunk(3, 1)
+        reset_factor, update_factor, hidden_factor = factor.chunk(3, 1)
+        rest = 1 - update
+        torch.sub(state, new, out=update_factor).mul_(update).mul_(rest)
+        torch.mul(new.square().neg_().add_(1), rest, out=new_factor)
+        torch.mul(new_factor, reset, out=hidden_factor)
+        torch.mul(hidden_factor, hidden, out=reset_factor).mul_(1 - reset)
+    return factors, new_factors
 
 
 def _run_steps_back(

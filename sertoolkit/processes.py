@@ -1,7 +1,9 @@
-"""Worker processes that never outlive the process that started them."""
+"""What worker processes set for themselves."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import threading
@@ -20,3 +22,16 @@ def _watch() -> None:
     if parent is not None:
         parent.join()
     os._exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep large freed blocks instead of handing them back after every use.
+
+    Each step of a training frees and asks for the same blocks again; without this the system clears their pages anew,
+    a quarter of the time of a step (measured). Does nothing where the C library is not glibc.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # names of mallopt(3)
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_threshold, 2**30)
+        mallopt(trim_threshold, 2**31 - 1)

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from sertoolkit.corpus.protocol import ResolvedProtocol
     from sertoolkit.scoring.members import ScoredMember
 
+METRICS = (
+    "accuracy",
+    "uar",
+    "macro_f1",
+    "weighted_f1",
+)  # as sertoolkit.scoring.emotion has them, without numpy
 HELP = """Recompute the table of systems from predictions alone, with intervals, tests and verdicts.
 
   sertoolkit score --exp exp/ser --protocol_dir exp/ser/protocol
@@ -45,8 +51,6 @@ def add_member_options(parser: argparse.ArgumentParser, *, exp_required: bool = 
 
 def add_test_options(parser: argparse.ArgumentParser) -> None:
     """Options of what is compared; see :func:`score_chosen`."""
-    from sertoolkit.scoring.emotion import METRICS
-
     parser.add_argument(
         "--predictions",
         nargs="+",

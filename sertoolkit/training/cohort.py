@@ -30,7 +30,7 @@ from sertoolkit.training.stacked_optimisers import step_optimisers
 logger = logging.getLogger(__name__)
 
 STEP_BYTES = 2 * 2**30  # of one step of a cohort
-CACHE_BYTES = 8 * 2**20  # of its weights: beyond, a step is no faster
+CACHE_BYTES = 2**20  # of its weights: beyond, a step is no faster
 NO_TARGET = -100
 
 

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sertoolkit import registry
 from sertoolkit.config import dump_yaml, to_dict
 from sertoolkit.corpus.protocol import read_protocol
 from sertoolkit.errors import ConfigError, Stopped, TrainingError, suggest
-from sertoolkit.processes import end_with_parent
+from sertoolkit.processes import end_with_parent, keep_freed_memory
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.training.config import SerConfig
@@ -134,6 +135,7 @@ def _cohorts(grid: Grid, members: Sequence[Member], todo: set[Member], size: int
 def _in_turn(
     grid: Grid, cohorts: Sequence[Cohort], stop: Callable[[], int]
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker, so that the number of processes changes no result
     try:
@@ -153,20 +155,22 @@ def _in_pool(
     stop: Callable[[], int],
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
     context = multiprocessing.get_context("spawn")
-    stopping = context.Event()
+    stopping, finished = context.Event(), context.SimpleQueue()
     pool = ProcessPoolExecutor(
         num_jobs,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(config, paths, stopping, registry.plugin_files()),
+        initargs=(config, paths, stopping, finished, registry.plugin_files()),
     )
     with pool:
         pending: set[Future] = {pool.submit(_train, cohort) for cohort in cohorts}
         try:
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                while not finished.empty():
+                    yield finished.get()
                 for future in done:
-                    yield from future.result()
+                    future.result()
                 if stop():
                     raise Stopped(stop())
         except BaseException as error:
@@ -181,19 +185,24 @@ def _in_pool(
 
 _grid: Grid
 _stopping: Event
+_finished: SimpleQueue
 
 
-def _start_worker(config: SerConfig, paths: GridPaths, stopping: Event, plugins: Sequence[Path]) -> None:
+def _start_worker(
+    config: SerConfig, paths: GridPaths, stopping: Event, finished: SimpleQueue, plugins: Sequence[Path]
+) -> None:
     """Open the grid in a worker; it stops when asked to by the event, and ends when its parent is gone."""
-    global _grid, _stopping
+    global _grid, _stopping, _finished
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()
+    keep_freed_memory()
     torch.set_num_threads(1)
     for plugin in plugins:
         registry.load_plugin(plugin)
-    _grid, _stopping = paths.open(config), stopping
+    _grid, _stopping, _finished = paths.open(config), stopping, finished
 
 
-def _train(cohort: Cohort) -> list[tuple[Member, dict[str, Any]]]:
-    return list(_grid.train(cohort, lambda: signal.SIGTERM if _stopping.is_set() else 0))
+def _train(cohort: Cohort) -> None:
+    for result in _grid.train(cohort, lambda: signal.SIGTERM if _stopping.is_set() else 0):
+        _finished.put(result)

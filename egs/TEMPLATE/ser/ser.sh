@@ -124,14 +124,16 @@ add_stage 5 score "print the table" "$summary"
 stage_options systems folds seeds
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
 stage_outputs "$summary/table.tsv" "$summary/scores.json"
-add_stage 6 analyse "draw confusions and results by speaker" "$summary"
+add_stage 6 analyse "draw what heads hear, what they confuse and whom they fail" "$summary"
 stage_options systems folds seeds
-stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
+stage_inputs "$protocol_dir" "$data" "${system_names[@]/#/$ser_exp/}"
+if [ "$with_recogniser" = true ]; then stage_inputs "$layers"; fi
+if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "$summary/analysis"
-add_stage 7 report "write RESULTS.md" "$summary"
+add_stage 7 report "write RESULTS.md and report.html" "$summary"
 stage_options systems folds seeds title
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
-stage_outputs "$results"
+stage_outputs "$results" "$summary/report.html"
 add_stage 8 pack "put one system into one file" "$summary"
 stage_options pack_system
 stage_inputs "$ser_exp/$pack_system"
@@ -204,9 +206,14 @@ stage_score() {
   fi
   run sertoolkit score "${scored[@]}"
 }
-stage_analyse() { run sertoolkit analyse "${scored[@]}"; }
+stage_analyse() {
+  local more=(--data_dir "$data")
+  if [ "$with_recogniser" = true ]; then more+=(--layers "$layers" --asr_exp "$frozen"); fi
+  if [ -n "$plugin" ]; then more+=(--plugin "$plugin"); fi
+  run sertoolkit analyse "${scored[@]}" "${more[@]}"
+}
 stage_report() {
-  run sertoolkit report "${scored[@]}" --out "$results" --title "${title:-$RECIPE}" \
+  run sertoolkit report "${scored[@]}" --out "$results" --html "$summary/report.html" --title "${title:-$RECIPE}" \
     --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
 }
 stage_pack() {
@@ -217,6 +224,7 @@ stage_pack() {
 }
 after_stages() {
   if [ -e "$results" ]; then log "results: $(from_here "$results")"; fi
+  if [ -e "$summary/report.html" ]; then log "to look at in a browser: $(from_here "$summary/report.html")"; fi
   if [ "$partial" = true ]; then
     log "a partial run: fewer systems, folds or seeds than the recipe's own, whose RESULTS.md and model are as they were"
   fi
