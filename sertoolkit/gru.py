@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sertoolkit import kernels
+
 PIECE = 512  # rows
 
 
@@ -90,6 +92,15 @@ class _Packing:
             order.to(device),
             lengths.to(device),
         )
+
+    def for_kernels(self) -> dict[str, Any]:
+        """The same as `sertoolkit.kernels` takes it: utterances from long to short, for both directions."""
+        ranked = self.lengths.gather(1, self.order).int()
+        return {
+            "offsets": torch.tensor(self.offsets, dtype=torch.int32, device=ranked.device),
+            "lengths": ranked.repeat_interleave(2, 0),
+            "full": self.valid is None,
+        }
 
 
 def _extend(offsets: Tensor, size: int) -> Tensor:
@@ -180,7 +191,14 @@ class _Layer(torch.autograd.Function):
             torch.baddbmm(
                 bias_ih[:, direction, None], inputs, weight_ih[:, direction].mT, out=gates[:, direction]
             )
-        hidden_new, out = _run_steps(gates, weight_hh, bias_hh, packing)
+        if kernels.applies(x.device, x.dtype, size):
+            rows = gates.flatten(0, 1)
+            states, hidden = kernels.run_steps(
+                rows, weight_hh.flatten(0, 1), bias_hh.flatten(0, 1), kept=rows, **packing.for_kernels()
+            )
+            out, hidden_new = (buffer.view(members, 2, num_rows, size) for buffer in (states, hidden))
+        else:
+            hidden_new, out = _run_steps(gates, weight_hh, bias_hh, packing)
         ctx.packing = packing
         ctx.save_for_backward(x, weight_ih, weight_hh, gates, hidden_new, out)
         return torch.cat([out[:, 0], _mirrored(out[:, 1], packing)], 2)
@@ -194,14 +212,25 @@ class _Layer(torch.autograd.Function):
         grad_out = torch.stack([grad[..., :size], _mirrored(grad[..., size:], packing)], 1)
         before = torch.zeros_like(out)
         before[:, :, packing.sizes[0] :] = out.index_select(2, packing.before)
-        factors, new_factor = _gate_factors(gates, hidden_new, before)
-        _run_steps_back(grad_out, factors, gates[..., size : 2 * size], weight_hh, packing)
+        if kernels.applies(x.device, x.dtype, size):
+            kept = {"out": out, "kept": gates, "hidden_new": hidden_new}
+            factors, grad_new = kernels.run_steps_back(
+                grad_out.flatten(0, 1),
+                weight_hh.flatten(0, 1),
+                **{name: buffer.flatten(0, 1) for name, buffer in kept.items()},
+                **packing.for_kernels(),
+            )
+            factors, grad_new = factors.view(gates.shape), grad_new.view(out.shape)
+        else:
+            factors, new_factor = _gate_factors(gates, hidden_new, before)
+            _run_steps_back(grad_out, factors, gates[..., size : 2 * size], weight_hh, packing)
+            grad_new = grad_out.mul_(new_factor)
         # `factors` now holds the gradients of the gates on the hidden path
         flat = factors.flatten(0, 1)
         grad_weight_hh = torch.bmm(flat.mT, before.flatten(0, 1)).view_as(weight_hh)
         grad_bias_hh = factors.sum(2)
         # the new gate's input path is not multiplied by reset
-        torch.mul(grad_out, new_factor, out=factors[..., 2 * size :])
+        factors[..., 2 * size :] = grad_new
         grad_weight_ih, grad_x = torch.empty_like(weight_ih), None
         for direction, inputs in enumerate((x, _mirrored(x, packing))):
             grads = factors[:, direction]

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sertoolkit import kernels
+from sertoolkit.gru import BiGRU
 from sertoolkit.kernels import applies, interpreter, recurrence, run_steps, run_steps_back
 from sertoolkit.kernels.steps import block_of
 
@@ -138,6 +140,37 @@ def test_16_bits_round_and_hand_weights_gradients_of_their_own_type() -> None:
     assert out.dtype == dtype
     rounding = {"atol": 0.1, "rtol": 0.05} if DEVICE.type == "cuda" else {"atol": 0.02, "rtol": 0.01}
     assert_same(values_and_gradients(out.float(), target, leaves), expected, **rounding)
+
+
+class Mean(nn.Module):
+    def __init__(self, network: BiGRU) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.network.mean(x, lengths)
+
+
+@pytest.mark.parametrize("lengths", [[[4, 4], [4, 4], [4, 4]], [[5, 3], [2, 7], [1, 0]]])
+def test_members_side_by_side_step_the_same_with_and_without_the_kernels(lengths, monkeypatch) -> None:
+    lengths = torch.tensor(lengths, device=DEVICE)
+    module = Mean(BiGRU(5, 6, 2)).to(DEVICE)
+    stacked = {
+        name: (torch.randn(3, *value.shape, device=DEVICE) * 0.4).requires_grad_()
+        for name, value in module.named_parameters()
+    }
+    x = torch.randn(3, 2, int(lengths.max()), 5, device=DEVICE, requires_grad=True)
+    target = torch.randn(3, 2, 12, device=DEVICE)
+    calls = []
+    monkeypatch.setattr(kernels, "run_steps", lambda *a, **k: calls.append(1) or run_steps(*a, **k))
+    found = []
+    for applied in (True, False):
+        monkeypatch.setattr(kernels, "applies", lambda *_, applied=applied: applied)
+        out = torch.func.functional_call(module, stacked, (x, lengths))
+        found.append(values_and_gradients(out, target, (x, *stacked.values())))
+
+    assert len(calls) == 2  # a layer each, of the first turn alone
+    assert_same(*found)
 
 
 @pytest.mark.parametrize(
