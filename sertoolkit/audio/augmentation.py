@@ -12,6 +12,7 @@ normalised over the utterance after a logarithm lose the gain again but for the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -111,6 +112,7 @@ def copy_id(utt_id: str, number: int) -> str:
     return f"{utt_id}-aug{number}" if number else utt_id
 
 
+@functools.lru_cache(1 << 16)  # asked for at every step of every training
 def plain_id(utt_id: str) -> str:
     """The utterance that a stored copy was made from.
 

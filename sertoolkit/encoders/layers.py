@@ -93,6 +93,8 @@ def store_layers(
             "encoder": recogniser.encoder_name,
             "encoder_hash": recogniser.encoder_hash(),
             "feats_hash": hash_of(feats.meta),
+            "copies": feats.meta.get("copies", 1),
+            "augmentation": feats.meta.get("augmentation"),
             "frame_shift": feats.meta["frame_shift"] * encoder.subsampling,
         }
         for layer, form in needed

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from sertoolkit import registry
+from sertoolkit.audio.augmentation import Augmentation, plain_id
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.errors import ConfigError, Stopped, TrainingError
 from sertoolkit.heads.base import Head
 from sertoolkit.heads.stacked import can_stack
-from sertoolkit.tasks.ser import SerTask
+from sertoolkit.tasks.ser import HeadInputs, SerTask
 from sertoolkit.training.checkpoint import newest_progress
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
 from sertoolkit.training.config import SerConfig, System, Training
@@ -40,12 +41,17 @@ TRAINING = Training(
 
 
 class Inputs:
-    """Drawn features of ragged utterances, in double precision."""
+    """Drawn features of ragged utterances and their copies, in double precision."""
 
-    def __init__(self, form: str | None, side: bool) -> None:
+    copies_of, copy_of_epoch = HeadInputs.copies_of, HeadInputs.copy_of_epoch
+    _augmentation, _epoch = Augmentation(seed=5), 0
+
+    def __init__(self, form: str | None, side: bool, copies: int) -> None:
         generator = np.random.default_rng(1)
-        self.form, self.side = form, side
-        self.durations = {f"u{i:02d}": int(generator.integers(1, 20)) for i in range(60)}
+        self.form, self.side, self.copies = form, side, copies
+        self.durations = {
+            copy: int(generator.integers(1, 20)) for i in range(60) for copy in self.copies_of(f"u{i:02d}")
+        }
         self.values = {
             utt_id: (generator.standard_normal((count, 4)), generator.standard_normal((2 * count, 3)))
             for utt_id, count in self.durations.items()
@@ -76,14 +82,15 @@ class Inputs:
         return layers, lengths, side, side_lengths
 
 
-def make_trainers(head: str, folder, training=TRAINING, stop=lambda: 0, rates=(0.3, 0.002, 0.05)):
+def make_trainers(head: str, folder, training=TRAINING, stop=lambda: 0, rates=(0.3, 0.002, 0.05), copies=1):
     """Three members of one system: other folds of other sizes, other seeds, other learning rates."""
     cls = registry.get("head", head)
     inputs = Inputs(
         "frames" if "frames" in cls.needs else "pooled" if "pooled" in cls.needs else None,
         "side" in cls.needs,
+        copies,
     )
-    ids = sorted(inputs.durations)
+    ids = [utt_id for utt_id in sorted(inputs.durations) if utt_id == plain_id(utt_id)]
     truth = {utt_id: CLASSES[number % 3] for number, utt_id in enumerate(ids)}
     trainers = []
     for seed, (size, rate) in enumerate(zip((20, 33, 41), rates, strict=True), 1):
@@ -137,15 +144,50 @@ def test_every_optimiser_steps_as_torch_has_it(tmp_path, optimiser):
     assert_equal(together, alone)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_a_cohort_equals_its_members_alone_over_whole_trainings(tmp_path, head):
-    alone = [train_alone(trainer) for trainer in make_trainers(head, tmp_path / "alone")]
-    together = make_trainers(head, tmp_path / "together")
+@pytest.mark.parametrize(("head", "copies"), [*((head, 1) for head in HEADS), ("progressive", 3)])
+def test_a_cohort_equals_its_members_alone_over_whole_trainings(tmp_path, head, copies):
+    alone = [train_alone(trainer) for trainer in make_trainers(head, tmp_path / "alone", copies=copies)]
+    together = make_trainers(head, tmp_path / "together", copies=copies)
     ended = list(train_cohort(together))
     assert sorted(map(id, ended)) == sorted(map(id, together))
     assert len({trainer.progress.epoch for trainer in together}) > 1  # they stop at different epochs
     assert len({len(trainer.batches()) for trainer in together}) > 1  # and have unequal epochs
     assert_equal(together, alone)
+
+
+def test_copies_are_those_of_the_epoch_whatever_the_member_and_validation_is_plain(tmp_path):
+    training = dataclasses.replace(TRAINING, max_epochs=2)
+    trainers = make_trainers("mean_pool", tmp_path, training, copies=3)
+    heard = []
+    for trainer in trainers:
+        inputs, epochs = trainer.task.inputs, {}
+        batch = inputs.batch
+
+        def read(utt_ids, trainer=trainer, epochs=epochs, batch=batch):
+            key = trainer.progress.epoch if trainer.task.model.training else "valid"
+            epochs.setdefault(key, set()).update(utt_ids)
+            return batch(utt_ids)
+
+        inputs.batch = read
+        train_alone(trainer)
+        inputs.batch = batch
+        fold = trainer.task.fold
+        assert epochs.pop("valid") == set(fold.valid)
+        assert all(sorted(map(plain_id, utt_ids)) == sorted(fold.train) for utt_ids in epochs.values())
+        heard.append(epochs)
+    assert heard[0][1] <= heard[1][1] <= heard[2][1]  # other seeds, the same copies
+    assert {utt_id[4:] for utt_id in heard[2][1]} == {"", "aug1", "aug2"}
+    assert heard[2][1] != heard[2][2]
+
+
+def test_batches_of_the_first_epoch_run_from_short_to_long_plain_utterances(tmp_path):
+    trainer = make_trainers("mean_pool", tmp_path, copies=3)[2]
+    inputs = trainer.task.inputs
+    order = [index for batch in trainer.begin_epoch() for index in batch]
+    plain = [inputs.num_frames(trainer.task.fold.train[index]) for index in order]
+    assert plain == sorted(plain)
+    heard = [inputs.num_frames(trainer.task.utt_ids[index]) for index in order]
+    assert heard != sorted(heard)
 
 
 def test_every_stackable_head_is_compared_here():
@@ -234,7 +276,7 @@ def test_a_loss_that_is_not_finite_names_the_member_and_its_utterances(tmp_path)
 
 
 def test_a_cohort_is_as_large_as_memory_and_cache_hold():
-    inputs = Inputs(None, True)
+    inputs = Inputs(None, True, 1)
     cls = registry.get("head", "baseline")
 
     def limit(units):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from sertoolkit.audio.augmentation import Augmentation, copy_id, plain_id
 from sertoolkit.config import dump_yaml, load_yaml, to_dict
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.corpus.protocol import load_protocol, read_protocol, resolve, write_protocol
@@ -50,12 +51,14 @@ CONFIG = SerConfig(
 PROTOCOL = Path(__file__).parents[2] / "conf" / "protocols" / "iemocap4-consensus.yaml"
 
 
-def write_feats(path, utterances, frontend, dim, seed):
+def write_feats(path, utterances, frontend, dim, seed, copies=1):
     """Features whose mean tells the class a little."""
     generator = np.random.default_rng(seed)
     meta = {"kind": "features", "frontend": frontend, "frontend_conf": {}, "frame_shift": 0.01}
+    if copies > 1:
+        meta |= {"copies": copies, "augmentation": to_dict(Augmentation())}
     with ArkWriter(path, meta) as writer:
-        for utt_id, name in utterances.items():
+        for utt_id, name in [(copy_id(u, n), name) for u, name in utterances.items() for n in range(copies)]:
             length = int(generator.integers(20, 50))
             array = generator.standard_normal((length, dim))
             array[:, CLASSES.index(name)] += 2.0
@@ -381,6 +384,53 @@ def test_the_first_epoch_of_pooled_systems_runs_from_short_to_long_too(corpus):
             HeadInputs(MeanPool, [1], side_dir=None, layers_dir=corpus / "layers")
     finally:
         (corpus / "moved").rename(corpus / "layers/utt2num_frames")
+
+
+@pytest.fixture(scope="module")
+def augmented(corpus, tmp_path_factory):
+    """The corpus with three copies of each utterance."""
+    root = tmp_path_factory.mktemp("augmented")
+    truth = {
+        u: label
+        for fold in read_protocol(corpus / "protocol").folds.values()
+        for u, label in fold.truth.items()
+    }
+    write_feats(root / "side", truth, "mfcc_pitch", 7, 1, copies=3)
+    write_feats(root / "feats", truth, "power_spectrogram", 161, 2, copies=3)
+    recogniser = Recogniser.load(corpus / "asr.safetensors")
+    store_layers(recogniser, root / "feats", root / "layers", [(1, "pooled"), (2, "pooled")])
+    return root
+
+
+def test_layers_say_what_their_copies_were_drawn_from(augmented):
+    meta = ArkReader(augmented / "layers/layer-1/pooled").meta
+    assert (meta["copies"], meta["augmentation"]) == (3, to_dict(Augmentation()))
+
+
+def test_a_system_trains_on_copies_and_is_told_apart_from_one_that_does_not(
+    corpus, whole, augmented, tmp_path
+):
+    heard = GridPaths(corpus / "protocol", augmented / "side", augmented / "layers", tmp_path)
+    train_grid(CONFIG, heard, systems=["progressive-2"], folds=["fold-02"])
+    member = tmp_path / "progressive-2/fold-02/seed-1"
+    fold = read_protocol(corpus / "protocol").folds["fold-02"]
+    assert tuple(read_predictions(member / "predictions.test.tsv", CLASSES).utt_ids) == fold.test
+    with pytest.raises(CheckpointError, match="another data"):
+        train_grid(CONFIG, paths(corpus, tmp_path), systems=["progressive-2"], folds=["fold-02"])
+
+
+def test_stores_with_other_copies_are_refused(corpus, augmented, tmp_path):
+    mixed = GridPaths(corpus / "protocol", augmented / "side", corpus / "layers", tmp_path)
+    with pytest.raises(ConfigError, match="(?s)copies of utterances differ between stores.*--augment"):
+        train_grid(CONFIG, mixed, systems=["progressive-2"])
+
+
+def test_a_missing_copy_is_named(augmented):
+    inputs = HeadInputs(MeanPool, [1], side_dir=None, layers_dir=augmented / "layers")
+    plain = {plain_id(utt_id) for utt_id in inputs.layers[0]}
+    inputs.check(sorted(plain))
+    with pytest.raises(DataError, match="(?s)3 faults.*new-u1-aug2"):
+        inputs.check(["new-u1"])
 
 
 def test_a_head_with_an_unknown_need_is_refused():
