@@ -11,10 +11,12 @@ step before is one product over all N frames.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sertoolkit import kernels
 
@@ -32,10 +34,10 @@ class _Packing:
         mirror: packed row of the same utterance counted from its end, (M * N,); its own inverse
         valid: (M, N, 1), false where a member has no frame though another has; None if every row is valid
         before: packed row of the frame before, for all rows behind the first step, (N - sizes[0],)
-        target: packed row of each frame of the padded batch, (M * B * T,); 0 at padding
-        padding: (M, B, T, 1), true behind the lengths
         order: utterances from long to short, (M, B)
+        rank: place of each utterance in that order, (M, B)
         lengths: (M, B)
+        num_frames: T of the padded batch
 
     """
 
@@ -45,53 +47,83 @@ class _Packing:
     mirror: Tensor
     valid: Tensor | None
     before: Tensor
-    target: Tensor
-    padding: Tensor
     order: Tensor
+    rank: Tensor
     lengths: Tensor
+    num_frames: int
 
     @classmethod
     def of(cls, lengths: Tensor, num_frames: int) -> _Packing:
-        """Pack a batch.
+        """Pack a batch; what has N rows is made on the device of the lengths.
 
         Args:
             lengths: valid frames, (M, B)
             num_frames: T of the padded batch
 
         """
-        device, lengths = lengths.device, lengths.cpu()
+        device, on_cpu = lengths.device, lengths.cpu()
         members, batch = lengths.shape
-        ranked, order = lengths.sort(dim=1, descending=True, stable=True)
+        ranked, order = on_cpu.sort(dim=1, descending=True, stable=True)
         longest = ranked.amax(0)  # of each rank over the members: falls as well
         sizes = batch - torch.bincount(longest, minlength=1).cumsum(0)[:-1]
         offsets = sizes.cumsum(0) - sizes
-        step = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-        rank = torch.arange(len(step)) - offsets[step]
+        full, num_rows, num_first = bool((ranked == longest).all()), int(sizes.sum()), int(sizes[:1].sum())
+        size_of, start_of, order, ranked = (x.to(device) for x in (sizes, offsets, order, ranked))
+        time = torch.arange(len(sizes), device=device)
+        step = torch.repeat_interleave(time, size_of, output_size=num_rows)
+        row = torch.arange(num_rows, device=device)
+        rank = row - start_of[step]
         length = ranked[:, rank]
         valid = step < length
-        member = torch.arange(members)[:, None]
+        member = torch.arange(members, device=device)[:, None]
         source = (member * batch + order[:, rank]) * num_frames + torch.where(valid, step, 0)
-        row = torch.arange(len(step))
-        mirror = member * len(step) + torch.where(
-            valid, offsets[(length - 1 - step).clamp(min=0)] + rank, row
-        )
-        time = torch.arange(num_frames)
-        padding = time >= lengths[:, :, None]
-        starts = offsets if len(sizes) == num_frames else _extend(offsets, num_frames)
-        target = member[:, :, None] * len(step) + starts[time] + order.argsort(1)[:, :, None]
-        before = (offsets[(step - 1).clamp(min=0)] + rank)[int(sizes[0]) if len(sizes) else 0 :]
+        mirror = start_of[(length - 1 - step).clamp(min=0)] + rank if num_rows else source
+        mirror = member * num_rows + torch.where(valid, mirror, row)
         return cls(
             sizes.tolist(),
             offsets.tolist(),
-            source.flatten().to(device),
-            mirror.flatten().to(device),
-            None if bool(valid.all()) else valid[:, :, None].to(device),
-            before.to(device),
-            target.masked_fill_(padding, 0).flatten().to(device),
-            padding[..., None].to(device),
-            order.to(device),
-            lengths.to(device),
+            source.flatten(),
+            mirror.flatten(),
+            None if full else valid[:, :, None],
+            (start_of[(step - 1).clamp(min=0)] + rank)[num_first:],
+            order,
+            order.argsort(1),
+            lengths,
+            num_frames,
         )
+
+    @functools.cached_property
+    def padding(self) -> Tensor:
+        """True behind the lengths, (M, B, T, 1)."""
+        time = torch.arange(self.num_frames, device=self.lengths.device)
+        return (time >= self.lengths[:, :, None])[..., None]
+
+    @functools.cached_property
+    def target(self) -> Tensor:
+        """Packed row of each frame of the padded batch, (M * B * T,); 0 at padding."""
+        starts = torch.tensor(self.offsets, device=self.lengths.device)
+        starts = functional.pad(starts, (0, self.num_frames - len(starts)))
+        target = self._first_rows[:, :, None] + starts
+        return target.masked_fill_(self.padding[..., 0], 0).flatten()
+
+    @functools.cached_property
+    def utterances(self) -> tuple[Tensor, Tensor]:
+        """Packed rows of all utterances, one utterance after another, and where each begins, (M * B,)."""
+        lengths = self.lengths.flatten()
+        ends = lengths.cumsum(0)
+        starts, num_rows = ends - lengths, sum(self.sizes) * len(self.lengths)
+        if self.valid is not None:
+            num_rows = int(ends[-1])
+        which = torch.repeat_interleave(lengths, output_size=num_rows)
+        time = torch.arange(num_rows, device=lengths.device) - starts[which]
+        offsets = torch.tensor(self.offsets, device=lengths.device)
+        return self._first_rows.flatten()[which] + offsets[time], starts
+
+    @property
+    def _first_rows(self) -> Tensor:
+        """Packed row of the first frame of each utterance, (M, B)."""
+        member = torch.arange(len(self.lengths), device=self.lengths.device)[:, None]
+        return member * sum(self.sizes) + self.rank
 
     def for_kernels(self) -> dict[str, Any]:
         """The same as `sertoolkit.kernels` takes it: utterances from long to short, for both directions."""
@@ -101,10 +133,6 @@ class _Packing:
             "lengths": ranked.repeat_interleave(2, 0),
             "full": self.valid is None,
         }
-
-
-def _extend(offsets: Tensor, size: int) -> Tensor:
-    return torch.cat([offsets, offsets.new_zeros(size - len(offsets))])
 
 
 class _Pack(torch.autograd.Function):
@@ -148,21 +176,18 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, packing: _Packing) -> Tensor:
         ctx.packing = packing
-        if packing.valid is not None:
-            x = x * packing.valid
-        ranked = x.new_zeros(len(x), packing.lengths.shape[1], x.shape[2])
-        for size, offset in zip(packing.sizes, packing.offsets, strict=True):
-            ranked[:, :size] += x[:, offset : offset + size]
-        total = torch.empty_like(ranked).scatter_(1, packing.order[:, :, None].expand_as(ranked), ranked)
-        return total / packing.lengths.clamp(min=1)[:, :, None]
+        total = functional.embedding_bag(
+            packing.utterances[0], x.flatten(0, 1), packing.utterances[1], mode="sum"
+        )
+        return total.view(*packing.lengths.shape, -1) / packing.lengths.clamp(min=1)[:, :, None]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         packing = ctx.packing
-        each = grad / packing.lengths.clamp(min=1)[:, :, None]
-        ranked = each.gather(1, packing.order[:, :, None].expand_as(each))
-        packed = torch.cat([ranked[:, :size] for size in packing.sizes], 1)
+        each = (grad / packing.lengths.clamp(min=1)[:, :, None]).flatten(0, 1)
+        utterance = packing.source // packing.num_frames
+        packed = each.index_select(0, utterance).view(len(grad), -1, grad.shape[2])
         return packed if packing.valid is None else packed.mul_(packing.valid), None
 
 
@@ -334,7 +359,12 @@ class BiGRU(nn.Module):
         hidden_size: units H of a direction
         num_layers: stacked layers
 
+    Attributes:
+        precision: what its products are taken in where it runs here; None: the type of weights and input
+
     """
+
+    precision: torch.dtype | None = None
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
         super().__init__()
@@ -357,7 +387,7 @@ class BiGRU(nn.Module):
         if x.ndim == 3 and x.device.type != "cpu":
             return self._run_apart(x, lengths)
         packed, packing = self._run(x, lengths)
-        y = _Unpack.apply(packed, packing)
+        y = _Unpack.apply(packed, packing).to(x.dtype)
         return y if x.ndim == 4 else y[0]
 
     def mean(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -370,16 +400,17 @@ class BiGRU(nn.Module):
         if x.ndim == 3 and x.device.type != "cpu":
             return self._run_apart(x, lengths).sum(1) / lengths.clamp(min=1)[:, None].to(x.dtype)
         packed, packing = self._run(x, lengths)
-        y = _Mean.apply(packed, packing)
+        y = _Mean.apply(packed, packing).to(x.dtype)
         return y if x.ndim == 4 else y[0]
 
     def _run(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, _Packing]:
         if x.ndim == 3:
             x, lengths = x[None], lengths[None]
         packing = _Packing.of(lengths, x.shape[2])
-        x = _Pack.apply(x, packing)
+        dtype = self.precision or x.dtype
+        x = _Pack.apply(x, packing).to(dtype)
         for pair in zip(self.forwards, self.backwards, strict=True):
-            x = _Layer.apply(x, *(_paired(pair, name) for name in _PARAMETERS), packing)
+            x = _Layer.apply(x, *(_paired(pair, name).to(dtype) for name in _PARAMETERS), packing)
         return x, packing
 
     def _run_apart(self, x: Tensor, lengths: Tensor) -> Tensor:

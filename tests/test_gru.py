@@ -123,3 +123,16 @@ def test_bigru_gradients_pass_a_numeric_check() -> None:
     lengths = torch.tensor([3, 2])
     x = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, *_: network(x, lengths), (x, *network.parameters()))
+
+
+@pytest.mark.parametrize("of", ["forward", "mean"])
+def test_products_in_bfloat16_leave_values_and_gradients_in_float32_and_near(of) -> None:
+    network = BiGRU(6, 8, 2)
+    found = []
+    for precision in (None, torch.bfloat16):
+        network.precision = precision
+        y = getattr(network, of)(padded(6), LENGTHS)
+        found.append([y.detach(), *torch.autograd.grad(y.square().sum(), list(network.parameters()))])
+    for exact, near in zip(*found, strict=True):
+        assert near.dtype == torch.float32
+        assert 0 < (near - exact).norm() <= 0.02 * exact.norm()
