@@ -146,12 +146,15 @@ class MiniLine:
             time.sleep(0.02)
 
     def contents(self, *patterns: str) -> dict[str, bytes]:
-        """Bytes of the files that match, by path, but of hidden ones; the line's own folder reads /line in them."""
+        """Bytes of the files that match, by path, but of hidden ones; without the time that decoding took, and with the
+        line's own folder as /line."""
         found = {}
         for path in sorted({path for pattern in patterns for path in self.folder.glob(pattern)}):
             if path.is_file() and not path.name.startswith("."):
                 name = str(path.relative_to(self.folder))
                 found[name] = re.sub(rb"/\S*/line\d+\b", b"/line", path.read_bytes())
+                if path.name == "decode.yaml":
+                    found[name] = re.sub(rb"(?m)^(seconds|real_time_factor): .*\n", b"", found[name])
         return found
 
     @staticmethod
