@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
     parser.add_argument(
+        "--ngpu", type=int, choices=(0, 1), default=0, help="train on a GPU, in one process; rounds otherwise"
+    )
+    parser.add_argument(
         "--cohort",
         default="auto",
         metavar="N",
@@ -42,8 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train the grid."""
+    import torch
+
+    from sertoolkit.errors import ConfigError
     from sertoolkit.training.grid import GridPaths, train_grid
 
+    if args.ngpu and not torch.cuda.is_available():
+        raise ConfigError(
+            "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU"
+        )
     config = load_ser_config(args)
     paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out)
     trained = train_grid(
@@ -54,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
         seeds=parse_seeds(args.seeds),
         num_jobs=args.nj,
         cohort=parse_cohort(args.cohort),
+        device=torch.device("cuda") if args.ngpu else None,
     )
     print(f"{args.out}: {trained} members trained now")
 

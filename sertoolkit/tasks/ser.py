@@ -194,7 +194,8 @@ class SerTask(Task):
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """Mean cross-entropy."""
         utt_ids = [self.utt_ids[index] for index in indices]
-        return functional.cross_entropy(self.model(*self.inputs.batch(utt_ids)), self.targets(utt_ids))
+        logits = self.model(*self.inputs.batch(utt_ids))
+        return functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
 
     def targets(self, utt_ids: Sequence[str]) -> torch.Tensor:
         """Index of each utterance's class, (B,)."""
@@ -227,7 +228,8 @@ class SerTask(Task):
         self.model.eval()
         logits = torch.empty(len(utt_ids), len(self.classes), dtype=torch.float64)
         for rows in self.chunks(utt_ids):
-            logits[rows] = self.model(*self.inputs.batch([utt_ids[row] for row in rows])).double()
+            found = self.model(*self.inputs.batch([utt_ids[row] for row in rows]))
+            logits[rows] = found.double().to(logits.device)
         return logits.softmax(1)
 
     def chunks(self, utt_ids: Sequence[str]) -> list[list[int]]:

@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from sertoolkit.errors import Stopped
+from sertoolkit.gru import BiGRU
 from sertoolkit.heads.base import Head
 from sertoolkit.heads.stacked import Draws, stacked
 from sertoolkit.tasks.ser import HeadInputs, SerTask
@@ -34,15 +35,20 @@ CACHE_BYTES = 2**20  # of its weights: beyond, a step is no faster
 NO_TARGET = -100
 
 
-def cohort_limit(head: Head, inputs: HeadInputs, longest: Sequence[str]) -> int:
+def cohort_limit(
+    head: Head, inputs: HeadInputs, longest: Sequence[str], *, gpu_bytes: int | None = None
+) -> int:
     """How many members of a head are best trained together: within the memory of a step, and of the cache.
 
     Args:
         head: one of them
         inputs: what it sees
         longest: the batch that takes most memory
+        gpu_bytes: memory of a GPU that a step may take; no cache counts there. None: trained on the CPU
 
     """
+    if gpu_bytes is not None:
+        _use_bfloat16(head)
     sample = longest[-4:]
     saved = 0
 
@@ -57,8 +63,17 @@ def cohort_limit(head: Head, inputs: HeadInputs, longest: Sequence[str]) -> int:
     layers, _, side, _ = batch
     padded = sum(x.nbytes for x in [*layers, side] if x is not None)
     step = (3 * saved + 2 * padded) * len(longest) / len(sample)  # backward has buffers of its own
+    if gpu_bytes is not None:
+        return max(1, int(gpu_bytes // step))
     weights = sum(parameter.nbytes for parameter in head.parameters())
     return max(1, int(min(STEP_BYTES // step, CACHE_BYTES // weights)))
+
+
+def _use_bfloat16(head: Head) -> None:
+    """Let recurrent layers take their products in bfloat16: twice as fast on a GPU; weights stay as they are."""
+    for module in head.modules():
+        if isinstance(module, BiGRU):
+            module.precision = torch.bfloat16
 
 
 class _Stack:
@@ -76,6 +91,8 @@ class _Stack:
         self.template = stacked(self.tasks[0].model, self.draws)
         self.weights = self._stack_weights()
         self.states = self._stack_states()
+        if next(iter(self.weights.values())).is_cuda:
+            _use_bfloat16(self.template)
 
     def _stack_weights(self) -> dict[str, Tensor]:
         models = [dict(task.model.named_parameters()) for task in self.tasks]

@@ -44,9 +44,10 @@ class GridPaths:
     layers_dir: Path | None
     exp: Path
 
-    def open(self, config: SerConfig) -> Grid:
+    def open(self, config: SerConfig, device: torch.device | None = None) -> Grid:
         """The grid; its protocol is audited for leaks here, when training starts."""
-        return Grid(config, read_protocol(self.protocol_dir), self.side_dir, self.layers_dir, self.exp)
+        protocol = read_protocol(self.protocol_dir)
+        return Grid(config, protocol, self.side_dir, self.layers_dir, self.exp, device=device)
 
 
 def train_grid(
@@ -58,6 +59,7 @@ def train_grid(
     seeds: Sequence[int] = (1,),
     num_jobs: int = 1,
     cohort: int | None = None,
+    device: torch.device | None = None,
 ) -> int:
     """Train the members that are missing.
 
@@ -70,6 +72,7 @@ def train_grid(
         num_jobs: processes, one thread each; no result depends on it
         cohort: trainings of one system that are stepped together; None: as many as are fastest; 1: each alone.
             Results agree but for rounding
+        device: a GPU to train on, in one process, recurrent products in bfloat16; None: the CPU
 
     Returns:
         how many members were trained now
@@ -81,7 +84,10 @@ def train_grid(
         Stopped: on SIGTERM or Ctrl-C; what was done stays
 
     """
-    grid = paths.open(config)
+    grid = paths.open(config, device)
+    if device is not None and num_jobs > 1:
+        logger.warning("one process trains on the GPU, not %d: members share it as cohorts", num_jobs)
+        num_jobs = 1
     names = list(config.choose(list(systems)))
     for fold in folds:
         if fold not in grid.protocol.folds:

@@ -35,6 +35,7 @@ from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
 from sertoolkit.training.config import SerConfig
 from sertoolkit.training.loop import Trainer
+from sertoolkit.training.resident import DeviceInputs, step_budget, table_budget
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Grid:
         side_dir: store of side features, or None
         layers_dir: folder of encoder layers, or None
         exp: experiment folder
+        device: a GPU to train on; None: the CPU
 
     """
 
@@ -79,9 +81,11 @@ class Grid:
     side_dir: Path | None
     layers_dir: Path | None
     exp: Path
+    device: torch.device | None = None
 
     def __post_init__(self) -> None:
         self._inputs: dict[str, HeadInputs] = {}
+        self._resident: DeviceInputs | None = None
         self._protocol_hash = self.protocol.hash
 
     def inputs(self, name: str) -> HeadInputs:
@@ -93,6 +97,17 @@ class Grid:
             inputs.check(sorted({u for fold in self.protocol.folds.values() for u in fold.truth}))
             self._inputs[name] = inputs
         return self._inputs[name]
+
+    def _task_inputs(self, name: str) -> HeadInputs | DeviceInputs:
+        """What tasks read; on a GPU lie the features of one system at a time."""
+        inputs = self.inputs(name)
+        if self.device is None:
+            return inputs
+        if self._resident is None or self._resident.inputs is not inputs:
+            self._resident = None  # its memory is free before the next is loaded
+            torch.cuda.empty_cache()
+            self._resident = DeviceInputs(inputs, self.device, budget=table_budget(self.device))
+        return self._resident
 
     def hashes(self, member: Member) -> dict[str, str | None]:
         """What a member's result depends on."""
@@ -164,8 +179,8 @@ class Grid:
         for number, training in enumerate(trainings, 1):
             torch.manual_seed(step_seed(member.seed, 0, 0))
             task = SerTask(
-                self.build_head(member.system),
-                self.inputs(member.system),
+                self.build_head(member.system).to(self.device),
+                self._task_inputs(member.system),
                 self.protocol.folds[member.fold],
                 self.protocol.protocol.classes,
                 batch_size=training.batch_size,
@@ -191,7 +206,9 @@ class Grid:
         trainers = {member: self.trainers(member, stop) for member in cohort}
         waiting = {id(trainer): member for member, own in trainers.items() for trainer in own}
         every = [trainer for own in trainers.values() for trainer in own]
-        for trainer in train_cohort(every, stop) if len(cohort) > 1 else map(train_alone, every):
+        # on a GPU also one by itself: dropout is then drawn as in a cohort of any size, and as on the CPU
+        together = len(cohort) > 1 or (self.device is not None and can_stack(every[0].task.model))
+        for trainer in train_cohort(every, stop) if together else map(train_alone, every):
             member = waiting.pop(id(trainer))
             if member not in waiting.values():
                 yield member, self.finish(member, trainers[member])
@@ -247,7 +264,9 @@ class Grid:
             return 1
         batch_size = self.config.trainings_of(name)[0].batch_size
         utt_ids = {utt_id for fold in self.protocol.folds.values() for utt_id in fold.truth}
-        return cohort_limit(head, inputs, sorted(utt_ids, key=inputs.num_frames)[-batch_size:])
+        longest = sorted(utt_ids, key=inputs.num_frames)[-batch_size:]
+        gpu_bytes = None if self.device is None else step_budget(inputs, self.device)
+        return cohort_limit(head, inputs, longest, gpu_bytes=gpu_bytes)
 
     def _description(self, member: Member, hashes: dict[str, str | None]) -> dict[str, Any]:
         """What it takes to use a head again, beside its weights."""

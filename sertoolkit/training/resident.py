@@ -18,6 +18,22 @@ from sertoolkit.tasks.ser import HeadInputs, Inputs
 logger = logging.getLogger(__name__)
 
 
+TABLE_SHARE = 0.5  # of the free memory of a GPU that features may take
+STEP_SHARE = 0.9  # that features and the steps of a cohort may take together
+
+
+def table_budget(device: torch.device) -> int:
+    """Bytes that the features of a system may take on a GPU."""
+    return int(TABLE_SHARE * torch.cuda.mem_get_info(device)[0])
+
+
+def step_budget(inputs: HeadInputs, device: torch.device) -> int:
+    """Bytes that a step of a cohort may take on a GPU beside the features."""
+    tables = table_bytes(inputs)
+    resident = tables if tables <= table_budget(device) else 0
+    return int(STEP_SHARE * torch.cuda.mem_get_info(device)[0]) - resident
+
+
 def table_bytes(inputs: HeadInputs) -> int:
     """Memory that the stores of a system take as tables."""
     return sum(4 * store.dim * (1 + sum(store.num_frames.values())) for store in inputs.stores)

@@ -17,6 +17,7 @@ from sertoolkit.errors import ConfigError, Stopped, TrainingError
 from sertoolkit.heads.base import Head
 from sertoolkit.heads.stacked import can_stack
 from sertoolkit.tasks.ser import HeadInputs, SerTask
+from sertoolkit.training import cohort
 from sertoolkit.training.checkpoint import newest_progress
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
 from sertoolkit.training.config import SerConfig, System, Training
@@ -284,6 +285,19 @@ def test_a_cohort_is_as_large_as_memory_and_cache_hold():
         return cohort_limit(head, inputs, sorted(inputs.durations)[:8])
 
     assert limit(4) > limit(64) >= 1
+
+
+def test_on_a_gpu_memory_alone_bounds_a_cohort(monkeypatch):
+    inputs, cls = Inputs(None, True, 1), registry.get("head", "baseline")
+
+    def limit(**budget):
+        head = cls(cls.Config(units=64), layer_dims=[], side_dim=3, num_classes=3).double()
+        return cohort_limit(head, inputs, sorted(inputs.durations)[:8], **budget)
+
+    assert limit(gpu_bytes=-1) == limit(gpu_bytes=0) == 1
+    assert limit(gpu_bytes=2**31) == pytest.approx(2 * limit(gpu_bytes=2**30), abs=1)
+    monkeypatch.setattr(cohort, "CACHE_BYTES", 2**40)
+    assert limit(gpu_bytes=cohort.STEP_BYTES) > 2 * limit()  # in bfloat16 a step takes less
 
 
 def test_a_head_with_running_statistics_is_trained_alone():

@@ -163,6 +163,24 @@ def test_seeds_differ_and_processes_do_not_matter(corpus, whole, tmp_path):
     assert one != other
 
 
+@pytest.mark.parametrize("free", [10**9, 0])
+def test_a_device_gives_the_same_whether_features_fit_into_it_or_not(
+    corpus, whole, tmp_path, monkeypatch, caplog, free
+):
+    """The device is the CPU here, its memory told."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    device = torch.device("cpu")
+    train_grid(
+        CONFIG, paths(corpus, tmp_path), folds=["fold-02"], seeds=[1, 2], device=device, num_jobs=2, cohort=2
+    )
+    assert ("do not fit" in caplog.text) == (free == 0)
+    assert "one process trains on the GPU, not 2" in caplog.text
+    if free:
+        assert contents(tmp_path) == contents(whole)
+    else:  # no cohort fits either
+        assert_same_predictions(tmp_path, whole)
+
+
 def test_a_grid_started_again_trains_only_what_is_missing(corpus, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "exp")
     shutil.rmtree(tmp_path / "exp/rnn-2/fold-02/seed-2")
