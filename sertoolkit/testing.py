@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sertoolkit.config import from_dict, to_dict
 from sertoolkit.encoders.base import Encoder
+from sertoolkit.encoders.ds2 import DS2, DS2Config
 from sertoolkit.features.base import Frontend
 from sertoolkit.heads.base import NEEDS, Head
 
@@ -114,14 +115,22 @@ def check_head(cls: type[Head], config: Any) -> None:
     faults.expect(
         bool(cls.needs) and cls.needs <= NEEDS, f"needs is {set(cls.needs)}, known are {set(NEEDS)}"
     )
-    faults.expect(not {"pooled", "frames"} <= cls.needs, "needs names both pooled and frames; choose one")
+    faults.expect(
+        len(cls.needs & {"pooled", "frames", "encoder"}) <= 1,
+        "needs names more than one of pooled, frames and encoder; choose one",
+    )
     torch.manual_seed(_SEED)
     dims, side_dim, num_classes = [6, 4], 5, 3
-    head = cls(config, layer_dims=dims, side_dim=side_dim, num_classes=num_classes)
+    more: dict[str, Any] = {}
+    if "encoder" in cls.needs:
+        encoder = DS2(DS2Config(conv_channels=2, num_layers=2, hidden_size=3, input_dim=41))
+        more, dims = {"encoder": encoder, "layers": [1, 2]}, encoder.layer_dims
+    head = cls(config, layer_dims=dims, side_dim=side_dim, num_classes=num_classes, **more)
     lengths, side_lengths = torch.tensor([7, 1, 4]), torch.tensor([12, 2, 9])
     frames = [torch.randn(3, 7, dim) for dim in dims]
     pooled = [torch.randn(3, dim) for dim in dims]
     side = torch.randn(3, 12, side_dim)
+    features = torch.randn(3, 12, 41)  # of the encoder
 
     def call(rows: list[int], padding: int) -> Tensor:
         layers, layer_lengths, side_part, side_part_lengths = [], None, None, None
@@ -130,6 +139,9 @@ def check_head(cls: type[Head], config: Any) -> None:
         if "frames" in cls.needs:
             layer_lengths = lengths[rows]
             layers = [_pad(layer[rows], layer_lengths, padding) for layer in frames]
+        if "encoder" in cls.needs:
+            layer_lengths = side_lengths[rows]
+            layers = [_pad(features[rows], layer_lengths, padding)]
         if "side" in cls.needs:
             side_part_lengths = side_lengths[rows]
             side_part = _pad(side[rows], side_part_lengths, padding)

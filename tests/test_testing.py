@@ -24,6 +24,8 @@ HEADS: dict[str, dict[str, Any]] = {
     "mean_pool": {},
     "rnn": {"units": 4, "num_layers": 2},
     "progressive": {"units": 4},
+    "unfreeze": {"release_every": 1},
+    "unfreeze_progressive": {"units": 4},
 }
 FRONTENDS: dict[str, dict[str, Any]] = {"power_spectrogram": {}, "mfcc_pitch": {}}
 

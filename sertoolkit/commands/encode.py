@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Encode."""
     from sertoolkit import registry
     from sertoolkit.commands.train_ser import load_ser_config
-    from sertoolkit.encoders.layers import store_layers
+    from sertoolkit.encoders.layers import FORMS, store_layers
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.tasks.ser import form_of
 
@@ -40,9 +40,10 @@ def run(args: argparse.Namespace) -> None:
     needed = set()
     for system in load_ser_config(args).choose(args.systems.split()).values():
         form = form_of(registry.get("head", system.head))
-        needed |= {(layer, form) for layer in system.layers if form}
+        if form in FORMS:
+            needed |= {(layer, form) for layer in system.layers}
     if not needed:
-        print("no chosen system needs the encoder: nothing to encode")
+        print("no chosen system reads stored layers: nothing to encode")
         return
     written = store_layers(recogniser, args.feats, args.out, needed)
     print(f"{args.out}: {len(written)} stores written, {len(needed) - len(written)} were there")

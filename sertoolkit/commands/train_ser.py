@@ -30,10 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", type=Path, metavar="DIR", help="made by `encode`, for heads that need an encoder"
     )
+    parser.add_argument(
+        "--asr_exp", type=Path, metavar="DIR|FILE", help="recogniser, for heads that train its encoder further"
+    )
+    parser.add_argument("--asr_feats", type=Path, metavar="DIR", help="features of its frontend, for the same")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
     parser.add_argument(
-        "--ngpu", type=int, choices=(0, 1), default=0, help="train on a GPU, in one process; rounds otherwise"
+        "--ngpu", type=int, choices=(0, 1), default=0, help="train on a GPU, in one process, recurrent products in bfloat16"
     )
     parser.add_argument(
         "--cohort",
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
             "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU"
         )
     config = load_ser_config(args)
-    paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out)
+    paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out, args.asr_exp, args.asr_feats)
     trained = train_grid(
         config,
         paths,

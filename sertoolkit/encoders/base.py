@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sertoolkit.errors import ConfigError
+
 
 class Encoder(nn.Module, ABC):
     """A network from features to a list of layers, which may be frozen.
@@ -21,8 +23,8 @@ class Encoder(nn.Module, ABC):
     * `layer_dims`: values a frame of each layer, layer 1 first
     * `min_frames`: fewest input frames that it can read
 
-    and defines `forward` and `output_lengths`. Padding, batch order and batch size must not change
-    its results: `sertoolkit.testing.check_encoder` tells.
+    and defines `forward` and `output_lengths`, and for heads that train it further `parts`. Padding, batch order
+    and batch size must not change its results: `sertoolkit.testing.check_encoder` tells.
     """
 
     Config: ClassVar[type]
@@ -58,6 +60,29 @@ class Encoder(nn.Module, ABC):
 
         Returns:
             frames after it, same shape
+
+        """
+
+    def parts(self) -> list[list[nn.Module]]:
+        """The modules behind each layer, for training that takes up layer after layer.
+
+        Returns:
+            what stands before layer 1 (may be empty), then the modules of each layer
+
+        Raises:
+            ConfigError: if the encoder does not say
+
+        """
+        raise ConfigError(
+            f"encoder {type(self).__name__} does not say which modules make which layer (`parts`), so no head can"
+            " train it further; choose a head that leaves it frozen"
+        )
+
+    def drop_layers_above(self, layer: int) -> None:
+        """Save the work of layers that nobody reads; `forward` may then leave them out, or go on computing them.
+
+        Args:
+            layer: the highest that is read, from 1
 
         """
 

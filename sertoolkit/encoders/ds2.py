@@ -110,6 +110,19 @@ class DS2(Encoder):
             lengths = conv.output_lengths(lengths)
         return lengths
 
+    def parts(self) -> list[list[nn.Module]]:
+        """The convolutions, then of each layer its GRU and the norm before it."""
+        return [
+            list(self.convs),
+            [self.grus[0]],
+            *([norm, gru] for norm, gru in zip(self.norms, self.grus[1:], strict=True)),
+        ]
+
+    def drop_layers_above(self, layer: int) -> None:
+        """Remove the GRU layers above."""
+        self.grus, self.norms = self.grus[:layer], self.norms[: layer - 1]
+        self.layer_dims = self.layer_dims[:layer]
+
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Compute all GRU layers.
 

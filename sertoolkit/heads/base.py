@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sertoolkit.errors import ConfigError
 
-NEEDS = frozenset({"side", "pooled", "frames"})
+NEEDS = frozenset({"side", "pooled", "frames", "encoder"})
 
 
 def check_settings(name: str, config: Any) -> None:
@@ -34,8 +34,10 @@ class Head(nn.Module, ABC):
 
     * `Config`: frozen dataclass of its settings, with the field `dropout`
     * `needs`: which of `side` (features of the utterance, no encoder), `pooled` (layers averaged over time)
-      and `frames` (layers with all frames) it reads; the runner stores the cheapest thing that serves
-
+      and `frames` (layers with all frames) it reads; the runner stores the cheapest thing that serves. `encoder`: it
+      runs the encoder itself, to train it further; it is built with two more arguments, `encoder` (the recogniser's, of
+      which it takes a copy) and `layers` (numbers of the chosen ones), and gets the encoder's features, (B, T, D), as
+      its only layer. `sertoolkit/heads/unfreeze.py` is the pattern
     * `stackable`: true if `represent` also runs with a leading axis of members before every shape named here, weights
       included: it uses `BiGRU`, `nn.Linear` and `nn.Dropout` modules and counts axes from the end. Members of such a
       head are trained together, several times faster
@@ -75,6 +77,23 @@ class Head(nn.Module, ABC):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(num_values, num_classes)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, and how fast.
+
+        Returns:
+            groups of ``params`` with a learning rate of ``factor`` times the training's; the head's own come first
+
+        """
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "factor": 1.0}]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set by ``requires_grad`` which of these are trained in an epoch; of no effect in a cohort.
+
+        Args:
+            epoch: the one that begins or goes on, from 1; what is set follows from it alone
+
+        """
+
     @classmethod
     def check_inputs(cls, layer_dims: Sequence[int], side_dim: int | None) -> None:
         """Refuse to be built without what `needs` names.
@@ -85,7 +104,7 @@ class Head(nn.Module, ABC):
         """
         if "side" in cls.needs and not side_dim:
             raise ConfigError(f"{cls.__name__} needs side features; name their frontend in the config")
-        if cls.needs & {"pooled", "frames"} and not layer_dims:
+        if cls.needs & {"pooled", "frames", "encoder"} and not layer_dims:
             raise ConfigError(f"{cls.__name__} needs layers of an encoder; choose at least one layer")
 
     @abstractmethod
@@ -114,7 +133,7 @@ class Head(nn.Module, ABC):
 
         Args:
             layers: the chosen layers: each (B, D) if the head needs `pooled`, (B, T, D) if it needs
-                `frames`, else empty
+                `frames`, the encoder's features if it needs `encoder`, else empty
             lengths: valid frames of the layers, (B,); None if pooled or absent
             side: side features, (B, S, side_dim), or None
             side_lengths: their valid frames, (B,), or None

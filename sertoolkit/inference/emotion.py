@@ -87,7 +87,7 @@ class EmotionModel:
     def _build(
         cls, tensors: dict[str, torch.Tensor], meta: dict[str, Any], recogniser: Recogniser | None
     ) -> EmotionModel:
-        head = build_head(tensors, meta)
+        head = build_head(tensors, meta, recogniser)
         if recogniser is not None:
             recogniser.encoder.freeze()
         return cls(head, meta, recogniser)
@@ -125,9 +125,12 @@ class EmotionModel:
         layers: list[torch.Tensor] = []
         lengths = side = side_lengths = None
         if self.recogniser is not None:
-            features = self.recogniser.build_frontend()(waveform, sampling_rate)
-            outputs, lengths = self.recogniser.encoder(*pad([features]))
-            layers = [outputs[number - 1] for number in self.meta["system"]["layers"]]
+            features, lengths = pad([self.recogniser.build_frontend()(waveform, sampling_rate)])
+            if form == "encoder":
+                layers = [features]
+            else:
+                outputs, lengths = self.recogniser.encoder(features, lengths)
+                layers = [outputs[number - 1] for number in self.meta["system"]["layers"]]
             if form == "pooled":
                 layers, lengths = [masked_mean(layer, lengths) for layer in layers], None
         if self.meta["side"] is not None:
@@ -144,20 +147,27 @@ class EmotionModel:
         return frontends + ([self._side_frontend()] if self.meta["side"] is not None else [])
 
 
-def build_head(tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> Head:
+def build_head(
+    tensors: dict[str, torch.Tensor], meta: dict[str, Any], recogniser: Recogniser | None = None
+) -> Head:
     """The trained head of a member, in eval mode.
 
     Args:
         tensors: its weights
         meta: what the member wrote beside them
+        recogniser: lends its encoder to a head that runs a copy of it
 
     """
     head_class = registry.get("head", meta["system"]["head"])
+    more: dict[str, Any] = {}
+    if form_of(head_class) == "encoder" and recogniser is not None:
+        more = {"encoder": recogniser.encoder, "layers": meta["system"]["layers"]}
     head = head_class(
         from_dict(head_class.Config, meta["system"]["head_conf"], "head_conf"),
         layer_dims=meta["layer_dims"],
         side_dim=meta["side_dim"],
         num_classes=len(meta["classes"]),
+        **more,
     )
     head.load_state_dict(tensors)
     return head.eval()

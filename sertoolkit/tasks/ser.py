@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from sertoolkit.audio.augmentation import Augmentation, copy_id, plain_id
+from sertoolkit.config import from_dict
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.encoders.layers import DURATIONS, layer_dir
 from sertoolkit.errors import ConfigError, DataError, report_faults
+from sertoolkit.features.loading import pad
 from sertoolkit.heads.base import NEEDS, Head
 from sertoolkit.scoring.emotion import score_emotion
 from sertoolkit.storage.ark import ArkReader
-from sertoolkit.tasks.asr import pad
 from sertoolkit.tasks.base import Task
 
 Inputs = tuple[list[torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
@@ -31,7 +34,7 @@ class HeadInputs:
         layers_dir: folder of the encoder's layers; only opened if the head needs it
 
     Raises:
-        ConfigError: if the head needs a store that is not given
+        ConfigError: if the head needs a store that is not given, or stores hold different copies
         ArkError: if a store is missing or damaged
 
     """
@@ -50,6 +53,8 @@ class HeadInputs:
             raise ConfigError(f"head {head.__name__} reads side features: give --side")
         self.side = ArkReader(side_dir, expect={"kind": "features"}) if "side" in head.needs else None
         self.layers = self._open_layers(layers_dir, layers)
+        self.copies, self._augmentation = self._read_copies()
+        self._epoch, self._heard = 0, {}
         self._num_frames = self._durations(layers_dir)
         self._rows: dict[str | None, int] = {None: 0}
         self._pooled: list[torch.Tensor] = []
@@ -63,6 +68,21 @@ class HeadInputs:
         stores = [ArkReader(layer_dir(root, layer, self.form)) for layer in layers]
         same = {name: stores[0].meta[name] for name in ("kind", "encoder_hash", "feats_hash")}
         return [ArkReader(store.directory, expect=same) for store in stores]
+
+    def _read_copies(self) -> tuple[int, Augmentation]:
+        """How many copies of each utterance all stores hold, and what these were drawn from."""
+        # A store that does not speak of copies holds the utterances as they are.
+        made = {
+            (store.meta.get("copies", 1), str(store.meta.get("augmentation"))): store for store in self.stores
+        }
+        if len(made) > 1:
+            found = "; ".join(f"{store.directory}: {n} drawn from {aug}" for (n, aug), store in made.items())
+            raise ConfigError(
+                f"copies of utterances differ between stores ({found}): extract both features by the same --copies"
+                " and --augment (--extract_args of a recipe) and encode again"
+            )
+        meta = self.stores[0].meta
+        return meta.get("copies", 1), from_dict(Augmentation, meta.get("augmentation") or {}, "augmentation")
 
     def _durations(self, root: Path | None) -> dict[str, int]:
         if self.form != "pooled" or root is None:
@@ -94,6 +114,11 @@ class HeadInputs:
         return self.side.dim if self.side is not None else None
 
     @property
+    def head_arguments(self) -> dict[str, Any]:
+        """What the head is built with."""
+        return {"layer_dims": self.layer_dims, "side_dim": self.side_dim}
+
+    @property
     def encoder_hash(self) -> str | None:
         """Hash of the frozen encoder, or None for heads without one."""
         return self.layers[0].meta["encoder_hash"] if self.layers else None
@@ -102,18 +127,33 @@ class HeadInputs:
         """Duration of an utterance: batches are made by it."""
         return self._num_frames[utt_id]
 
+    def copies_of(self, utt_id: str) -> list[str]:
+        """Ids of all copies of an utterance, the plain one first."""
+        return [copy_id(utt_id, number) for number in range(self.copies)]
+
+    def copy_of_epoch(self, utt_id: str, epoch: int) -> str:
+        """Id of the copy that every training reads in an epoch, counted from 1; no seed of a member takes part."""
+        if self.copies == 1:
+            return utt_id
+        if epoch != self._epoch:  # members of a cohort ask for the same
+            self._epoch, self._heard = epoch, {}
+        if utt_id not in self._heard:
+            self._heard[utt_id] = self._augmentation.copy_of_epoch(utt_id, epoch - 1, self.copies)
+        return self._heard[utt_id]
+
     def check(self, utt_ids: Sequence[str]) -> None:
-        """Raise if a store lacks an utterance.
+        """Raise if a store lacks a copy of an utterance.
 
         Raises:
             DataError: names every one
 
         """
         faults = [
-            f"utterance {utt_id}: not in {store.directory}"
+            f"utterance {copy}: not in {store.directory}"
             for store in self.stores
             for utt_id in utt_ids
-            if utt_id not in store
+            for copy in self.copies_of(utt_id)
+            if copy not in store
         ]
         report_faults(
             "utterances of the protocol without features (run the stages before again)", faults, DataError
@@ -131,7 +171,7 @@ class HeadInputs:
         if self.form == "pooled":
             rows = torch.tensor([self._rows[utt_id] for utt_id in utt_ids])
             layers = [values[rows] for values in self._pooled]
-        for layer in self.layers if self.form == "frames" else []:
+        for layer in self.layers if self.form != "pooled" else []:
             frames, lengths = pad([_frames(layer, utt_id) for utt_id in utt_ids])
             layers.append(frames)
         if self.side is not None:
@@ -144,19 +184,23 @@ def _frames(store: ArkReader, utt_id: str | None) -> np.ndarray:
 
 
 def form_of(head: type[Head]) -> str | None:
-    """The cheapest form of encoder layers that serves a head: ``pooled``, ``frames``, or None.
+    """The cheapest form of encoder layers that serves a head.
+
+    Returns:
+        ``pooled``, ``frames``, ``encoder`` where the head runs the encoder itself, or None
 
     Raises:
-        ConfigError: if the head asks for both, or for something unknown
+        ConfigError: if the head asks for more than one, or for something unknown
 
     """
     unknown = sorted(head.needs - NEEDS)
     if unknown:
         raise ConfigError(f"head {head.__name__} needs {unknown}; known are {sorted(NEEDS)}")
-    forms = sorted(head.needs & {"pooled", "frames"})
+    forms = sorted(head.needs & {"pooled", "frames", "encoder"})
     if len(forms) > 1:
         raise ConfigError(
-            f"head {head.__name__} needs both pooled layers and frames; it can pool the frames itself"
+            f"head {head.__name__} needs {' and '.join(forms)}; one will do: the encoder gives frames, and frames can be"
+            " pooled"
         )
     return forms[0] if forms else None
 
@@ -191,6 +235,15 @@ class SerTask(Task):
         self.utt_ids = list(fold.train)
         self.lengths = [inputs.num_frames(utt_id) for utt_id in self.utt_ids]
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """As the head says."""
+        return self.model.parameter_groups()
+
+    def begin_epoch(self, epoch: int, batches: Sequence[np.ndarray]) -> None:
+        """Let each training utterance sound as its copy of this epoch; batches are made by the plain durations."""
+        self.model.begin_epoch(epoch)
+        self.utt_ids = [self.inputs.copy_of_epoch(utt_id, epoch) for utt_id in self.fold.train]
+
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """Mean cross-entropy."""
         utt_ids = [self.utt_ids[index] for index in indices]
@@ -198,8 +251,10 @@ class SerTask(Task):
         return functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
 
     def targets(self, utt_ids: Sequence[str]) -> torch.Tensor:
-        """Index of each utterance's class, (B,)."""
-        return torch.tensor([self.classes.index(self.fold.truth[utt_id]) for utt_id in utt_ids])
+        """Index of each utterance's class, (B,); copies have that of their utterance."""
+        truth = self.fold.truth
+        labels = [truth[utt_id if utt_id in truth else plain_id(utt_id)] for utt_id in utt_ids]
+        return torch.tensor([self.classes.index(label) for label in labels])
 
     def validate(self) -> dict[str, float]:
         """Cross-entropy and unweighted average recall."""

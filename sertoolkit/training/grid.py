@@ -43,11 +43,21 @@ class GridPaths:
     side_dir: Path | None
     layers_dir: Path | None
     exp: Path
+    asr_exp: Path | None = None
+    asr_feats: Path | None = None
 
     def open(self, config: SerConfig, device: torch.device | None = None) -> Grid:
         """The grid; its protocol is audited for leaks here, when training starts."""
-        protocol = read_protocol(self.protocol_dir)
-        return Grid(config, protocol, self.side_dir, self.layers_dir, self.exp, device=device)
+        return Grid(
+            config,
+            read_protocol(self.protocol_dir),
+            self.side_dir,
+            self.layers_dir,
+            self.exp,
+            self.asr_exp,
+            self.asr_feats,
+            device,
+        )
 
 
 def train_grid(

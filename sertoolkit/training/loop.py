@@ -94,8 +94,9 @@ class Trainer:
     ) -> None:
         self.task, self.training, self.seed, self.folder = task, training, seed, folder
         self.stop, self.show_progress = stop, show_progress
-        self.parameters = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
-        self.optimiser = OPTIMISERS[training.optimiser](self.parameters, training)
+        groups = task.parameter_groups()
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        self.optimiser = OPTIMISERS[training.optimiser](groups, training)
         self.progress = Progress(learning_rate=training.learning_rate)
         self.best_weights: dict[str, torch.Tensor] = {}
         self.saved_at = time.monotonic()
@@ -146,6 +147,12 @@ class Trainer:
             bucket=self.training.bucket,
         )
 
+    def begin_epoch(self) -> list[np.ndarray]:
+        """All batches of the epoch under way, its task ready for those that are left."""
+        batches = self.batches()
+        self.task.begin_epoch(self.progress.epoch, batches[self.progress.step :])
+        return batches
+
     def step_seed(self) -> int:
         """Seed of the random draws of the next step."""
         return step_seed(self.seed, self.progress.epoch, self.progress.step)
@@ -162,7 +169,7 @@ class Trainer:
 
     def _epoch(self) -> None:
         progress, started = self.progress, time.monotonic()
-        batches = self.batches()
+        batches = self.begin_epoch()
         self.task.model.train()
         for batch in self._bar(batches[progress.step :], len(batches)):
             self.set_learning_rate(len(batches))
@@ -224,7 +231,7 @@ class Trainer:
             fall = (total - done) / max(1, total - warmup)
             rate = self.training.learning_rate * min(rise, fall, 1.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
 
     def end_epoch(self, steps_an_epoch: int, metrics: dict[str, float]) -> None:
         """Keep the best weights, anneal, and tell whether training has ended.

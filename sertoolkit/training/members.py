@@ -29,7 +29,8 @@ from sertoolkit.heads.stacked import can_stack
 from sertoolkit.scoring.predictions import write_predictions
 from sertoolkit.storage import atomic
 from sertoolkit.storage.tensors import save_tensors
-from sertoolkit.tasks.ser import HeadInputs, SerTask
+from sertoolkit.tasks.encoder_inputs import EncoderInputs
+from sertoolkit.tasks.ser import HeadInputs, SerTask, form_of
 from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
@@ -72,6 +73,8 @@ class Grid:
         side_dir: store of side features, or None
         layers_dir: folder of encoder layers, or None
         exp: experiment folder
+        asr_exp: recogniser, or None; for heads that run its encoder themselves
+        asr_feats: features of its frontend, or None
         device: a GPU to train on; None: the CPU
 
     """
@@ -81,6 +84,8 @@ class Grid:
     side_dir: Path | None
     layers_dir: Path | None
     exp: Path
+    asr_exp: Path | None = None
+    asr_feats: Path | None = None
     device: torch.device | None = None
 
     def __post_init__(self) -> None:
@@ -93,7 +98,16 @@ class Grid:
         if name not in self._inputs:
             system = self.config.systems[name]
             head = registry.get("head", system.head)
-            inputs = HeadInputs(head, system.layers, side_dir=self.side_dir, layers_dir=self.layers_dir)
+            if form_of(head) == "encoder":
+                inputs: HeadInputs = EncoderInputs(
+                    head,
+                    system.layers,
+                    side_dir=self.side_dir,
+                    feats_dir=self.asr_feats,
+                    asr_exp=self.asr_exp,
+                )
+            else:
+                inputs = HeadInputs(head, system.layers, side_dir=self.side_dir, layers_dir=self.layers_dir)
             inputs.check(sorted({u for fold in self.protocol.folds.values() for u in fold.truth}))
             self._inputs[name] = inputs
         return self._inputs[name]
@@ -134,9 +148,8 @@ class Grid:
         head = registry.get("head", system.head)
         return head(
             from_dict(head.Config, system.head_conf, f"head_conf of {name}"),
-            layer_dims=inputs.layer_dims,
-            side_dim=inputs.side_dim,
             num_classes=len(self.protocol.protocol.classes),
+            **inputs.head_arguments,
         )
 
     def is_done(self, member: Member) -> bool:
@@ -237,7 +250,7 @@ class Grid:
         summary = {
             **dataclasses.asdict(member),
             "hashes": hashes,
-            "num_parameters": sum(parameter.numel() for parameter in best.task.model.parameters()),
+            "num_parameters": sum(parameter.numel() for parameter in best.parameters),
             "best_epoch": best.progress.best_epoch,
             "valid_loss": best.progress.best,
             "epochs": len(best.progress.history),
@@ -263,7 +276,12 @@ class Grid:
         if not can_stack(head):
             return 1
         batch_size = self.config.trainings_of(name)[0].batch_size
-        utt_ids = {utt_id for fold in self.protocol.folds.values() for utt_id in fold.truth}
+        utt_ids = {
+            copy
+            for fold in self.protocol.folds.values()
+            for utt_id in fold.truth
+            for copy in inputs.copies_of(utt_id)
+        }
         longest = sorted(utt_ids, key=inputs.num_frames)[-batch_size:]
         gpu_bytes = None if self.device is None else step_budget(inputs, self.device)
         return cohort_limit(head, inputs, longest, gpu_bytes=gpu_bytes)
