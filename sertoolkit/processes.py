@@ -33,5 +33,6 @@ def keep_freed_memory() -> None:
     mmap_threshold, trim_threshold = -3, -1  # names of mallopt(3)
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_threshold, 2**30)
-        mallopt(trim_threshold, 2**31 - 1)
+        # older versions refuse more than 32 MiB
+        if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25):
+            mallopt(trim_threshold, 2**31 - 1)

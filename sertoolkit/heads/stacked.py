@@ -11,12 +11,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sertoolkit.errors import PluginError
 from sertoolkit.heads.base import Head
 
 
 def can_stack(head: Head) -> bool:
-    """Whether members of this head can be trained together: its class says so, and it keeps no running statistics."""
-    return head.stackable and not any(True for _ in head.buffers())
+    """Whether members of this head can be trained together.
+
+    Its class says so, all its parameters are trained, and it keeps no running statistics.
+    """
+    return (
+        head.stackable
+        and not list(head.buffers())
+        and all(weight.requires_grad for weight in head.parameters())
+    )
 
 
 class Draws:
@@ -45,8 +53,9 @@ class _Linear(nn.Module):
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x @ self.weight.mT
-        return y if self.bias is None else y + self.bias.unsqueeze(-2)
+        between = [1] * (x.ndim - 2)  # axes of x between that of the members and its values
+        y = x @ self.weight.mT.unflatten(0, (-1, *between[1:]))
+        return y if self.bias is None else y + self.bias.unflatten(0, (-1, *between))
 
 
 class _Dropout(nn.Module):
@@ -59,6 +68,11 @@ class _Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
+        if x.ndim != 3:
+            raise PluginError(
+                f"dropout of a stackable head on values of shape {tuple(x.shape)}: expected (members, utterances, "
+                "values), so that the draws do not depend on the padding; pool before it, or set stackable = False"
+            )
         mask = torch.zeros(x.shape, dtype=x.dtype)
         for rows, (count, generator) in zip(mask, self.draws.members, strict=True):
             rows[:count].bernoulli_(1 - self.p, generator=generator).div_(1 - self.p)
