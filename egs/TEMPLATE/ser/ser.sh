@@ -117,7 +117,7 @@ fi
 add_stage 4 train "train ${#system_names[@]} systems over the folds" "$ser_exp"
 stage_options systems folds seeds ser_args
 stage_inputs "$ser_config" "$protocol_dir" "$side"
-if [ "$with_recogniser" = true ]; then stage_inputs "$layers"; fi
+if [ "$with_recogniser" = true ]; then stage_inputs "$layers" "$encoder" "$asr_feats"; fi # the latter: heads that train it
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "${system_names[@]/#/$ser_exp/}"
 add_stage 5 score "print the table" "$summary"
@@ -194,7 +194,7 @@ stage_encode() {
 }
 stage_train() {
   local encoded=()
-  if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers"); fi
+  if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers" --asr_exp "$frozen" --asr_feats "$asr_feats"); fi
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
     --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj"
 }
