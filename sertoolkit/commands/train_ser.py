@@ -31,13 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers", type=Path, metavar="DIR", help="made by `encode`, for heads that need an encoder"
     )
     parser.add_argument(
-        "--asr_exp", type=Path, metavar="DIR|FILE", help="recogniser, for heads that train its encoder further"
+        "--asr_exp",
+        type=Path,
+        metavar="DIR|FILE",
+        help="recogniser, for heads that train its encoder further",
     )
-    parser.add_argument("--asr_feats", type=Path, metavar="DIR", help="features of its frontend, for the same")
+    parser.add_argument(
+        "--asr_feats", type=Path, metavar="DIR", help="features of its frontend, for the same"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
     parser.add_argument(
-        "--ngpu", type=int, choices=(0, 1), default=0, help="train on a GPU, in one process, recurrent products in bfloat16"
+        "--ngpu",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="train on a GPU, in one process, recurrent products in bfloat16",
     )
     parser.add_argument(
         "--cohort",

@@ -5,11 +5,13 @@ Shapes: M members, a of them with a batch in this step; B utterances, V values, 
 Weights and optimiser state of all members are stacked on a leading axis and stepped at once. The parameters and
 optimiser states of each member's own :class:`~sertoolkit.training.loop.Trainer` are views of the stacks, so that
 checkpoints, annealing, early stopping and best weights are those of the trainer itself. Every epoch is a barrier; a
-member that has ended is left out of the stacks, and one whose epoch has fewer steps is not touched by the rest.
+member that has ended is left out of the stacks, and one whose epoch has fewer steps is not touched by the rest. One that
+has ended is handed over once all are saved: whoever starts again after a kill finds the rest in the same cohort.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +72,7 @@ def cohort_limit(
 
 
 def _use_bfloat16(head: Head) -> None:
-    """Let recurrent layers take their products in bfloat16: twice as fast on a GPU; weights stay as they are."""
+    """Let recurrent layers take their products in bfloat16, half the memory of a step; weights stay as they are."""
     for module in head.modules():
         if isinstance(module, BiGRU):
             module.precision = torch.bfloat16
@@ -218,15 +220,39 @@ def train_cohort(trainers: Sequence[Trainer], stop: Callable[[], int] = lambda: 
 
     """
     _restore(trainers)
-    active = list(trainers)
+    active, is_saved = list(trainers), True
     while active:
-        for trainer in active:
-            if trainer.progress.ended:
-                trainer.load_best()
-                yield trainer
-        active = [trainer for trainer in active if not trainer.progress.ended]
+        if is_saved:
+            for trainer in active:
+                if trainer.progress.ended:
+                    trainer.load_best()
+                    _leave_stacks(trainer)
+                    yield trainer
+            active = _running(active)
         if active:
-            _train_epoch(active, stop)
+            _train_epoch(_running(active), functools.partial(_save, active), stop)
+        is_saved = bool(stop() or not _running(active) or any(trainer.is_save_due() for trainer in active))
+        if is_saved:
+            _save(active)
+        if stop() and _running(active):
+            raise Stopped(stop())
+
+
+def _running(trainers: Sequence[Trainer]) -> list[Trainer]:
+    return [trainer for trainer in trainers if not trainer.progress.ended]
+
+
+def _save(trainers: Sequence[Trainer]) -> None:
+    # those that have ended last: where one is found, all others have been saved too
+    for trainer in sorted(trainers, key=lambda trainer: trainer.progress.ended):
+        trainer.save()
+
+
+def _leave_stacks(trainer: Trainer) -> None:
+    """Copy a member's weights out of the stacks, which they would keep in memory as long as itself."""
+    for parameter in trainer.task.model.parameters():
+        parameter.data = parameter.data.clone()
+    trainer.optimiser.state.clear()
 
 
 def train_alone(trainer: Trainer) -> Trainer:
@@ -247,18 +273,17 @@ def _restore(trainers: Sequence[Trainer]) -> None:
         trainer.restore(None if progress and progress["ended"] else common)
 
 
-def _train_epoch(trainers: Sequence[Trainer], stop: Callable[[], int]) -> None:
+def _train_epoch(trainers: Sequence[Trainer], save: Callable[[], None], stop: Callable[[], int]) -> None:
     started = time.monotonic()
 
-    def save() -> None:
+    def count_seconds() -> None:
         nonlocal started
-        # those that have ended last: where one is found, all others have been saved too
-        for trainer in sorted(trainers, key=lambda trainer: trainer.progress.ended):
-            trainer.progress.seconds += (time.monotonic() - started) / len(trainers)
-            trainer.save()
-        started = time.monotonic()
+        now = time.monotonic()
+        for trainer in trainers:
+            trainer.progress.seconds += (now - started) / len(trainers)
+        started = now
 
-    whole = {id(trainer): trainer.batches() for trainer in trainers}
+    whole = {id(trainer): trainer.begin_epoch() for trainer in trainers}
     left = {
         key: batches[trainer.progress.step :]
         for (key, batches), trainer in zip(whole.items(), trainers, strict=True)
@@ -272,17 +297,11 @@ def _train_epoch(trainers: Sequence[Trainer], stop: Callable[[], int]) -> None:
         for trainer, loss in zip(now, losses, strict=True):
             trainer.count_step(loss)
         if stop() or any(trainer.is_save_due() for trainer in trainers):
+            count_seconds()
             save()
             if stop():
                 raise Stopped(stop())
     posteriors = stack.valid_posteriors()
-    seconds = (time.monotonic() - started) / len(trainers)
+    count_seconds()
     for trainer, values in zip(stack.trainers, posteriors, strict=True):
-        trainer.progress.seconds += seconds
         trainer.end_epoch(len(whole[id(trainer)]), trainer.task.metrics(values))
-    started = time.monotonic()
-    # also when one ends: started again, the rest must go on without it from here
-    if stop() or any(trainer.is_save_due() or trainer.progress.ended for trainer in trainers):
-        save()
-    if stop() and not all(trainer.progress.ended for trainer in trainers):
-        raise Stopped(stop())

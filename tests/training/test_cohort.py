@@ -191,6 +191,16 @@ def test_batches_of_the_first_epoch_run_from_short_to_long_plain_utterances(tmp_
     assert heard != sorted(heard)
 
 
+def test_members_that_have_ended_are_handed_over_after_one_save_of_all(tmp_path):
+    trainers, ends = make_trainers("mean_pool", tmp_path), []
+    for trainer in train_cohort(trainers):
+        ends.append(trainer.progress.epoch)
+        assert not trainer.optimiser.state  # nothing of it keeps the stacks in memory
+        assert all(weight.untyped_storage().nbytes() == weight.nbytes for weight in trainer.parameters)
+    assert len(set(ends)) > 1
+    assert [trainer.progress.saves for trainer in trainers] == [1, 1, 1]
+
+
 def test_every_stackable_head_is_compared_here():
     stackable = {name for name in registry.names("head") if registry.get("head", name).stackable}
     assert stackable == set(HEADS)
