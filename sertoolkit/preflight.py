@@ -83,7 +83,7 @@ class Preflight:
             the layers of each system that reads an encoder's
 
         """
-        layered = {}
+        layered, wordless = {}, []
         for name in names:
             with self._noting():
                 system = config.choose([name])[name]
@@ -93,9 +93,11 @@ class Preflight:
                     head = registry.get("head", system.head)
                     if form_of(head) is not None:
                         layered[name] = system.layers
+                        if "words" not in head.needs:
+                            wordless.append(name)
                     from_dict(head.Config, system.head_conf, "head_conf")
-        for name, layers in layered.items():
-            if not layers:
+        for name in wordless:
+            if not layered[name]:
                 self.faults.append(
                     f"system {name}: head {config.systems[name].head!r} reads encoder layers: name them by `layers: [2]`"
                 )
@@ -139,6 +141,14 @@ class Preflight:
         if kind not in KINDS:
             self.faults.append(
                 f"--token_type {kind!r}: expected one of {', '.join(KINDS)}{suggest(kind, KINDS)}"
+            )
+
+    def check_augment(self, config: AsrConfig, feats: str | None) -> None:
+        """Check that tempo and gain are asked of features that can change."""
+        if config.augment and feats == "ark":
+            self.faults.append(
+                "augment: in the configuration needs features made on the fly: --feats on_the_fly; stored ones stay as"
+                " they are: --asr_args augment=null"
             )
 
     def check_encoder(self, config: AsrConfig, frontend: str | None) -> None:

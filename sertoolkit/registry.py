@@ -37,6 +37,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "mean_pool": "sertoolkit.heads.mean_pool:MeanPool",
         "rnn": "sertoolkit.heads.rnn:RNN",
         "progressive": "sertoolkit.heads.progressive:Progressive",
+        "words": "sertoolkit.heads.words:Words",
+        "words_progressive": "sertoolkit.heads.words:WordsProgressive",
         "unfreeze": "sertoolkit.heads.unfreeze:Unfreeze",
         "unfreeze_progressive": "sertoolkit.heads.unfreeze:UnfreezeProgressive",
     },

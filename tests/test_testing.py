@@ -24,6 +24,8 @@ HEADS: dict[str, dict[str, Any]] = {
     "mean_pool": {},
     "rnn": {"units": 4, "num_layers": 2},
     "progressive": {"units": 4},
+    "words": {},
+    "words_progressive": {"units": 4},
     "unfreeze": {"release_every": 1},
     "unfreeze_progressive": {"units": 4},
 }
@@ -140,7 +142,7 @@ class _UnusedWeight(Baseline):
 
 
 class _UnknownNeed(Baseline):
-    needs = frozenset({"side", "words"})
+    needs = frozenset({"side", "gestures"})
 
 
 class _WrongClasses(Baseline):

@@ -32,16 +32,19 @@ def run(args: argparse.Namespace) -> None:
     """Encode."""
     from sertoolkit import registry
     from sertoolkit.commands.train_ser import load_ser_config
-    from sertoolkit.encoders.layers import FORMS, store_layers
+    from sertoolkit.encoders.layers import FORMS, WORDS, store_layers
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.tasks.ser import form_of
 
     recogniser = Recogniser.load(args.asr_exp)
     needed = set()
     for system in load_ser_config(args).choose(args.systems.split()).values():
-        form = form_of(registry.get("head", system.head))
+        head = registry.get("head", system.head)
+        form = form_of(head)
         if form in FORMS:
             needed |= {(layer, form) for layer in system.layers}
+        if WORDS in head.needs:
+            needed.add((len(recogniser.encoder.layer_dims), WORDS))
     if not needed:
         print("no chosen system reads stored layers: nothing to encode")
         return

@@ -2,6 +2,7 @@
 
     OUT/layer-2/pooled/    mean over valid frames, (D,) an utterance
     OUT/layer-2/frames/    (T', D) an utterance
+    OUT/words/             pieces of the words that the recogniser hears, (D,) an utterance
     OUT/utt2num_frames     duration in frames of the features, which pooled stores no longer tell
 
 Each store carries the hash of the encoder's weights and of the features, and is refused beside others.
@@ -18,17 +19,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sertoolkit.config import hash_of
+from sertoolkit.config import hash_of, to_dict
 from sertoolkit.errors import ArkError, ConfigError
+from sertoolkit.features.loading import pad
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.networks import masked_mean
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader, ArkWriter
-from sertoolkit.tasks.asr import pad
+from sertoolkit.storage.tensors import tensors_hash
+from sertoolkit.text.pieces import Pieces
 
 logger = logging.getLogger(__name__)
 
-FORMS = ("pooled", "frames")
+WORDS = "words"
+FORMS = ("pooled", "frames", WORDS)
 DURATIONS = "utt2num_frames"
 
 
@@ -38,10 +42,10 @@ def layer_dir(root: Path, layer: int, form: str) -> Path:
     Args:
         root: folder of all layers of a corpus
         layer: from 1
-        form: ``pooled`` or ``frames``
+        form: ``pooled``, ``frames``, or ``words``, which stand apart from all layers
 
     """
-    return root / f"layer-{layer}" / form
+    return root / WORDS if form == WORDS else root / f"layer-{layer}" / form
 
 
 def store_layers(
@@ -58,7 +62,7 @@ def store_layers(
         recogniser: lends its encoder
         feats_dir: features of its frontend
         out: folder of the layers
-        needed: pairs (layer from 1, form)
+        needed: pairs (layer from 1, form); ``words`` are those of the top layer
         batch_size: utterances of similar duration computed together; no result depends on it
 
     Returns:
@@ -99,6 +103,13 @@ def store_layers(
         }
         for layer, form in needed
     }
+    for (_, form), meta in metas.items():
+        if form == WORDS:
+            weights, recogniser_meta = recogniser.state()
+            meta |= {
+                "pieces": to_dict(Pieces()),
+                "recogniser_hash": tensors_hash(weights, hash_of(recogniser_meta))[:16],
+            }
     missing = [key for key in needed if not _is_there(layer_dir(out, *key), metas[key])]
     if missing:
         logger.info("encoding %d utterances once, for %s", len(feats), _words(missing))
@@ -122,13 +133,21 @@ def _encode(
             utt_ids = by_length[start : start + batch_size]
             layers, lengths = recogniser.encoder(*pad([feats[utt_id] for utt_id in utt_ids]))
             for (number, form), writer in writers.items():
-                layer = layers[number - 1]
-                rows = masked_mean(layer, lengths) if form == "pooled" else layer
-                for utt_id, row, length in zip(utt_ids, rows, lengths.tolist(), strict=True):
-                    writer.write(
-                        utt_id, np.ascontiguousarray(row.numpy() if form == "pooled" else row[:length])
-                    )
+                for utt_id, row in zip(
+                    utt_ids, _in_form(recogniser, form, layers[number - 1], lengths), strict=True
+                ):
+                    writer.write(utt_id, np.ascontiguousarray(row))
             bar.update(len(utt_ids))
+
+
+def _in_form(
+    recogniser: Recogniser, form: str, layer: torch.Tensor, lengths: torch.Tensor
+) -> list[np.ndarray]:
+    if form == WORDS:
+        return [Pieces()(text) for text in recogniser.read(layer, lengths)]
+    if form == "pooled":
+        return list(masked_mean(layer, lengths).numpy())
+    return [row[:length].numpy() for row, length in zip(layer, lengths.tolist(), strict=True)]
 
 
 def _is_there(directory: Path, meta: dict) -> bool:
@@ -140,4 +159,4 @@ def _is_there(directory: Path, meta: dict) -> bool:
 
 
 def _words(keys: Iterable[tuple[int, str]]) -> str:
-    return ", ".join(f"layer {layer} ({form})" for layer, form in keys)
+    return ", ".join(form if form == WORDS else f"layer {layer} ({form})" for layer, form in keys)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sertoolkit.errors import ConfigError
 
-NEEDS = frozenset({"side", "pooled", "frames", "encoder"})
+NEEDS = frozenset({"side", "pooled", "frames", "words", "encoder"})
 
 
 def check_settings(name: str, config: Any) -> None:
@@ -34,7 +34,8 @@ class Head(nn.Module, ABC):
 
     * `Config`: frozen dataclass of its settings, with the field `dropout`
     * `needs`: which of `side` (features of the utterance, no encoder), `pooled` (layers averaged over time)
-      and `frames` (layers with all frames) it reads; the runner stores the cheapest thing that serves. `encoder`: it
+      and `frames` (layers with all frames) it reads; the runner stores the cheapest thing that serves. `words`: what
+      the recogniser hears, one vector an utterance, which comes as the last of the pooled layers. `encoder`: it
       runs the encoder itself, to train it further; it is built with two more arguments, `encoder` (the recogniser's, of
       which it takes a copy) and `layers` (numbers of the chosen ones), and gets the encoder's features, (B, T, D), as
       its only layer. `sertoolkit/heads/unfreeze.py` is the pattern

@@ -12,6 +12,7 @@ from typeguard import typechecked
 
 from sertoolkit import registry
 from sertoolkit.config import from_dict, load_yaml
+from sertoolkit.encoders.layers import WORDS
 from sertoolkit.errors import CheckpointError, ConfigError, suggest
 from sertoolkit.features.base import Frontend
 from sertoolkit.heads.base import Head
@@ -20,6 +21,7 @@ from sertoolkit.networks import masked_mean
 from sertoolkit.storage.tensors import load_tensors, save_tensors
 from sertoolkit.tasks.asr import pad
 from sertoolkit.tasks.ser import form_of
+from sertoolkit.text.pieces import Pieces
 from sertoolkit.training.members import MEMBER_FILE, MODEL_FILE
 
 _ENCODER = "recogniser."
@@ -132,7 +134,11 @@ class EmotionModel:
                 outputs, lengths = self.recogniser.encoder(features, lengths)
                 layers = [outputs[number - 1] for number in self.meta["system"]["layers"]]
             if form == "pooled":
-                layers, lengths = [masked_mean(layer, lengths) for layer in layers], None
+                layers = [masked_mean(layer, lengths) for layer in layers]
+                if WORDS in self.head.needs:
+                    texts = self.recogniser.read(outputs[-1], lengths)
+                    layers.append(torch.from_numpy(np.stack([Pieces()(text) for text in texts])))
+                lengths = None
         if self.meta["side"] is not None:
             side, side_lengths = pad([self._side_frontend()(waveform, sampling_rate)])
         posterior = self.head(layers, lengths, side, side_lengths).double().softmax(1)[0]
@@ -173,14 +179,30 @@ def build_head(
     return head.eval()
 
 
-def best_member(exp: Path, system: str) -> Path:
+def best_member(
+    exp: Path, system: str, *, folds: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+) -> Path:
     """Folder of the member of a system with the lowest validation cross-entropy.
+
+    Args:
+        exp: emotion experiment
+        system: its name
+        folds: where to look; None: everywhere
+        seeds: where to look; None: everywhere
 
     Raises:
         ConfigError: if the system has no finished member there
 
     """
-    members = sorted((exp / system).glob(f"*/*/{MEMBER_FILE}"))
+    found = sorted((exp / system).glob(f"*/*/{MEMBER_FILE}"))
+    runs = None if seeds is None else {f"seed-{seed}" for seed in seeds}
+    members = [
+        path
+        for path in found
+        if (folds is None or path.parts[-3] in folds) and (runs is None or path.parts[-2] in runs)
+    ]
+    if found and not members:
+        raise ConfigError(f"{exp}: no finished member of system {system!r} in the folds and seeds asked for")
     if not members:
         known = sorted({path.parents[2].name for path in exp.glob(f"*/*/*/{MEMBER_FILE}")})
         raise ConfigError(

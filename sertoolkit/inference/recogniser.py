@@ -148,6 +148,17 @@ class Recogniser:
         return frontend_class(from_dict(frontend_class.Config, self.frontend_conf, "frontend_conf"))
 
     @torch.no_grad()
+    def read(self, layer: torch.Tensor, lengths: torch.Tensor) -> list[str]:
+        """Transcripts by the best path, from the top layer where it has been computed already.
+
+        Args:
+            layer: (B, T', D)
+            lengths: valid frames (B,)
+
+        """
+        return [self.tokens.decode(ids) for ids in greedy_decode(self.model.output(layer), lengths)]
+
+    @torch.no_grad()
     def decode(self, features: Sequence[np.ndarray], *, search: Search = greedy_decode) -> list[str]:
         """Transcripts of one batch.
 

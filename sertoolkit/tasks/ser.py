@@ -13,7 +13,7 @@ from torch.nn import functional
 from sertoolkit.audio.augmentation import Augmentation, copy_id, plain_id
 from sertoolkit.config import from_dict
 from sertoolkit.corpus.protocol import Fold
-from sertoolkit.encoders.layers import DURATIONS, layer_dir
+from sertoolkit.encoders.layers import DURATIONS, WORDS, layer_dir
 from sertoolkit.errors import ConfigError, DataError, report_faults
 from sertoolkit.features.loading import pad
 from sertoolkit.heads.base import NEEDS, Head
@@ -42,8 +42,8 @@ class HeadInputs:
     def __init__(
         self, head: type[Head], layers: Sequence[int], *, side_dir: Path | None, layers_dir: Path | None
     ) -> None:
-        self.form = form_of(head)
-        if self.form and not layers:
+        self.form, self.words = form_of(head), WORDS in head.needs
+        if self.form and not layers and not self.words:
             raise ConfigError(f"head {head.__name__} reads encoder layers: name them by `layers: [2]`")
         if self.form and layers_dir is None:
             raise ConfigError(
@@ -65,7 +65,8 @@ class HeadInputs:
     def _open_layers(self, root: Path | None, layers: Sequence[int]) -> list[ArkReader]:
         if self.form is None or root is None:
             return []
-        stores = [ArkReader(layer_dir(root, layer, self.form)) for layer in layers]
+        keys = [(layer, self.form) for layer in layers] + ([(0, WORDS)] if self.words else [])
+        stores = [ArkReader(layer_dir(root, *key)) for key in keys]
         same = {name: stores[0].meta[name] for name in ("kind", "encoder_hash", "feats_hash")}
         return [ArkReader(store.directory, expect=same) for store in stores]
 
@@ -196,7 +197,9 @@ def form_of(head: type[Head]) -> str | None:
     unknown = sorted(head.needs - NEEDS)
     if unknown:
         raise ConfigError(f"head {head.__name__} needs {unknown}; known are {sorted(NEEDS)}")
-    forms = sorted(head.needs & {"pooled", "frames", "encoder"})
+    forms = sorted(
+        (head.needs | ({"pooled"} if WORDS in head.needs else set())) & {"pooled", "frames", "encoder"}
+    )
     if len(forms) > 1:
         raise ConfigError(
             f"head {head.__name__} needs {' and '.join(forms)}; one will do: the encoder gives frames, and frames can be"
