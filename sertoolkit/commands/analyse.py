@@ -25,6 +25,7 @@ writes to EXP/analysis (--out), each as TSV (all systems) and PNG (the best syst
   neurons      neurons that follow loudness and pitch (Figure 6)                  needs --data_dir --asr_exp
   layers       score by layer and head
   speakers     accuracy by test speaker
+  sentences    scores on sentences that are, and are not, said in training (TSV)  needs --data_dir
   genders      UAR of women and men                                               needs --data_dir
   mistakes     what the best system gets wrong with most confidence (TSV alone; --data_dir adds the recordings)
 and figures.json, which says what each figure shows. What an option is missing for is left out, and named.
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=Path, metavar="DIR", help="made by `sertoolkit encode`")
     parser.add_argument("--data_dir", type=Path, metavar="DIR", help="data dir with all speakers")
     parser.add_argument("--asr_exp", type=Path, metavar="DIR|FILE", help="the frozen recogniser")
+    parser.add_argument(
+        "--ser_config", type=Path, metavar="FILE", help="of train-ser: the plugins that it names are loaded"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change of the same")
     parser.add_argument(
         "--num_utts", type=int, default=50, help="utterances drawn to search neurons on (default: 50)"
     )
@@ -84,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.analysis.confusion import best_of_families
     from sertoolkit.analysis.figures import write_notes
     from sertoolkit.commands.score import read_chosen
+    from sertoolkit.commands.train_ser import load_ser_config
     from sertoolkit.corpus.data_dir import DataDir
     from sertoolkit.corpus.protocol import read_protocol
     from sertoolkit.errors import ConfigError
@@ -94,6 +100,8 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("nothing to analyse: give --exp")
     if args.num_utts < 4:
         raise ConfigError(f"--num_utts {args.num_utts}: expected at least 4, two to search and two to report")
+    if args.ser_config is not None:
+        load_ser_config(args)
     resolved = read_protocol(args.protocol_dir)
     members = read_chosen(args, resolved)
     scores = score_members(members, resolved)
@@ -103,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
     with atomic_dir(final) as out:
         analysis = _Analysis(args, out, resolved, members, scores, best, data_dir)
         print(f"best of each family by UAR on the test sets: {', '.join(best)}")
-        for part in (_projection, _confusion, _neurons, _layers, _speakers, _genders, _mistakes):
+        for part in (_projection, _confusion, _neurons, _layers, _speakers, _sentences, _genders, _mistakes):
             name = part.__name__.removeprefix("_")
             print(f"{name}: {part(analysis)}", flush=True)
         write_notes(out, analysis.notes)
@@ -262,6 +270,16 @@ def _speakers(a: _Analysis) -> str:
     )
     plot_speakers(rows, a.best, path, chance=MOST_FREQUENT)
     return f"{len(mine)} speakers"
+
+
+def _sentences(a: _Analysis) -> str:
+    from sertoolkit.analysis.sentences import sentence_rows
+
+    if a.data_dir is None or not a.data_dir.text:
+        return "left out, needs --data_dir with text"
+    rows = sentence_rows(a.members, a.resolved, a.data_dir.text)
+    a.write_rows("sentences", rows)
+    return ", ".join({f"{row['num_utts']} utterances {row['said']}": None for row in rows})
 
 
 def _genders(a: _Analysis) -> str:
