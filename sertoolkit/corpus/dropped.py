@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sertoolkit.errors import DataError, report_faults
@@ -26,6 +26,36 @@ def read_drop_list(path: str | os.PathLike[str]) -> dict[str, str]:
 
     """
     return {utt_id: reason or "listed" for utt_id, reason in _read(Path(path)).items()}
+
+
+def check_drop_list(drop: Mapping[str, str], data_dirs: Sequence[Path], *, source: Path) -> str:
+    """Compare a list to drop with the data dirs that it is for.
+
+    Args:
+        drop: reason by utterance
+        data_dirs: what left them before counts as theirs
+        source: of the list
+
+    Returns:
+        what to say of ids that are in none of them; empty where there are none
+
+    Raises:
+        DataError: if no id is in any of them: the list would do nothing
+
+    """
+    known = {
+        utt_id for data_dir in data_dirs for utt_id in (_ids(data_dir / "utt2spk") | _ids(data_dir / DROPPED))
+    }
+    unknown = sorted(drop.keys() - known)
+    if not unknown:
+        return ""
+    more = ", ..." if len(unknown) > 5 else ""
+    text = f"{source}: {len(unknown)} of {len(drop)} ids are not here: {', '.join(unknown[:5])}{more}"
+    if len(unknown) == len(drop):
+        raise DataError(
+            f"{text}; expected ids of {', '.join(str(data_dir / 'utt2spk') for data_dir in data_dirs)}"
+        )
+    return text
 
 
 def write_drop_list(path: str | os.PathLike[str], reasons: Mapping[str, str]) -> None:
@@ -83,6 +113,10 @@ def dropped_in_words(dropped: Mapping[str, tuple[str, str]]) -> str:
     return f"{len(dropped)} ({reasons}; of speakers {speakers})"
 
 
+def _ids(path: Path) -> set[str]:
+    return set(_read(path)) if path.exists() else set()
+
+
 def _read(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise DataError(f"{path}: no such list of utterances; expected lines `<utterance> <reason>`")
@@ -90,5 +124,5 @@ def _read(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}") from error
-    pairs = (line.strip().partition(" ") for line in lines if line.strip())
-    return {utt_id: value.strip() for utt_id, _, value in pairs}
+    pairs = (line.split(None, 1) for line in lines if line.strip())
+    return {utt_id: " ".join(value).strip() for utt_id, *value in pairs}

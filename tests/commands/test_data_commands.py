@@ -68,6 +68,39 @@ def test_fix_data_drops_a_list_and_keeps_who_left(data_dir: Path, capsys: pytest
     assert DataDir.read(data_dir).utt_ids == ["a-1"]
 
 
+def drop(data_dir: Path, text: str, *more: str) -> int:
+    (data_dir.parent / "drop.txt").write_text(text)
+    given = ["--data_dir", str(data_dir), *more, "--drop", str(data_dir.parent / "drop.txt")]
+    return main(["fix-data", *given])
+
+
+def test_a_list_to_drop_may_be_parted_by_tabs(data_dir: Path) -> None:
+    assert drop(data_dir, "b-1\ttoo short\n") == 0
+    assert (data_dir / "dropped").read_text() == "b-1 b too short\n"
+
+
+def test_ids_that_are_not_here_are_named(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    assert drop(data_dir, "b-1\nb-2\n") == 0
+    assert "drop.txt: 1 of 2 ids are not here: b-2\n" in capsys.readouterr().out
+
+
+def test_a_list_that_would_do_nothing_fails(data_dir: Path, capsys: pytest.CaptureFixture) -> None:
+    assert drop(data_dir, "b1\nb-2 too short\n") == 1
+    assert "drop.txt: 2 of 2 ids are not here: b-2, b1; expected ids of " in capsys.readouterr().err
+    assert DataDir.read(data_dir).utt_ids == ["a-1", "b-1"]
+
+
+def test_what_left_before_may_be_dropped_again(data_dir: Path) -> None:
+    assert drop(data_dir, "b-1 too short\n") == drop(data_dir, "b-1 too short\n") == 0
+
+
+def test_a_list_may_be_of_several_data_dirs(data_dir: Path) -> None:
+    other = data_dir.parent / "other"
+    DataDir.read(data_dir).subset(["a-1"]).write(other)
+    assert drop(data_dir, "b-1 too short\n", str(other)) == 0
+    assert [DataDir.read(path).utt_ids for path in (data_dir, other)] == [["a-1"], ["a-1"]]
+
+
 def test_what_extract_refuses_can_be_dropped_and_then_it_runs(
     data_dir: Path, capsys: pytest.CaptureFixture
 ) -> None:
