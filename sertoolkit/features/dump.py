@@ -1,8 +1,8 @@
 """Compute a frontend's features of a whole data dir into an ark store.
 
 All headers are checked before any work. Then samples are decoded, checked and turned into features in one
-pass by a pool of processes; after a fault the pass goes on, so that one run names every bad file, but then no
-store is written: only a list of the bad utterances, for `fix-data --drop`.
+pass by a pool of processes; a fault of a header or of samples does not end the pass, so that one run names every
+bad file, but then no store is written: only a list of the bad utterances, for `fix-data --drop`.
 """
 
 from __future__ import annotations
@@ -96,16 +96,32 @@ class ExtractOptions:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
+    """Where an utterance lies.
+
+    Args:
+        utt_id: its id
+        path: of the recording
+        start: in seconds
+        end: in seconds; None: the end of the recording
+
+    """
+
     utt_id: str
     path: str
     start: float
     end: float | None
 
+    def num_samples(self, info: AudioInfo, sampling_rate: int) -> int:
+        """Its samples at a rate in Hz, as the header of the recording tells."""
+        last = info.num_samples if self.end is None else round(self.end * info.sampling_rate)
+        count = min(last, info.num_samples) - round(self.start * info.sampling_rate)
+        return round(count * sampling_rate / info.sampling_rate)
+
 
 @dataclass(frozen=True)
 class _Result:
-    item: _Item
+    item: Item
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     digest: str = ""
     warnings: tuple[str, ...] = ()
@@ -153,8 +169,16 @@ def extract(
         DataError,
     )
     data = DataDir.read(data_dir)
-    items = [_Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids]
-    _refuse(_check_headers(items, frontend, options), out)
+    items = [Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids]
+    drop_list = f"{os.fspath(out)}.bad"
+    _, faults = _look_at_headers(items, frontend, options)
+    if faults:
+        logger.warning(
+            "%d of %d utterances are refused by their headers; looking at all others before the report",
+            len(faults),
+            len(items),
+        )
+    whole = [item for item in items if item.utt_id not in faults]
     meta = {
         "kind": "features",
         "frontend": frontend.name,
@@ -169,18 +193,45 @@ def extract(
     }
     with ArkWriter(out, meta, compress=options.compress) as writer:
         worker = _Worker(frontend, options)
-        results = _run_pool(items, worker, num_jobs) if num_jobs > 1 else _run_here(items, worker)
-        bar = tqdm(results, total=len(items), desc=f"extract {frontend.name}", unit="utt", mininterval=1)
-        digests = _write(bar, writer, out)
+        results = _run_pool(whole, worker, num_jobs) if num_jobs > 1 and whole else _run_here(whole, worker)
+        bar = tqdm(results, total=len(whole), desc=f"extract {frontend.name}", unit="utt", mininterval=1)
+        digests = _write(bar, writer, faults, drop_list)
         # of the samples, so the same on another machine and after a copy
         writer.meta["input_hash"] = hash_of(digests)
+    Path(drop_list).unlink(missing_ok=True)  # of an earlier call
     for group in duplicates(digests):
         logger.warning("%s: the same audio under %d ids: %s", data_dir, len(group), ", ".join(group[:5]))
     return len(items) * len(options.variants(""))
 
 
-def _check_headers(items: list[_Item], frontend: Frontend, options: ExtractOptions) -> Faults:
-    """Faults that headers tell."""
+def check_headers(
+    items: Sequence[Item], frontend: Frontend, options: ExtractOptions, drop_list: str
+) -> dict[str, int]:
+    """Look at the headers of all recordings; samples are not decoded.
+
+    Args:
+        items: utterances
+        frontend: states the rate and the shortest recording
+        options: what is asked of the audio
+        drop_list: file to list the utterances in that are refused
+
+    Returns:
+        samples of each utterance at the rate of the frontend
+
+    Raises:
+        DataError: names every utterance that cannot be used
+
+    """
+    num_samples, faults = _look_at_headers(items, frontend, options)
+    _refuse(faults, drop_list)
+    return num_samples
+
+
+def _look_at_headers(
+    items: Sequence[Item], frontend: Frontend, options: ExtractOptions
+) -> tuple[dict[str, int], Faults]:
+    """Samples of each utterance, and what headers tell against it; raises where an option is the remedy."""
+    num_samples: dict[str, int] = {}
     infos: dict[str, AudioInfo | AudioError] = {}
     faults: Faults = {}
     wrong: list[str] = []
@@ -206,6 +257,7 @@ def _check_headers(items: list[_Item], frontend: Frontend, options: ExtractOptio
             wrong.append(
                 f"utterance {item.utt_id}: {item.path} has {info.sampling_rate} Hz; ask for --resample"
             )
+        num_samples[item.utt_id] = item.num_samples(info, frontend.sampling_rate)
         fault = _duration_fault((item.end or info.duration) - item.start, frontend, options)
         if fault:
             faults[item.utt_id] = (fault[0], f"utterance {item.utt_id}: {item.path}: {fault[1]}")
@@ -215,7 +267,7 @@ def _check_headers(items: list[_Item], frontend: Frontend, options: ExtractOptio
     )
     if wrong:  # all at once
         report_faults(title, wrong + [message for _, message in faults.values()], DataError, limit=1000)
-    return faults
+    return num_samples, faults
 
 
 def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions) -> tuple[str, str] | None:
@@ -231,22 +283,21 @@ def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions
     return None
 
 
-def _refuse(faults: Faults, out: str | os.PathLike[str]) -> None:
+def _refuse(faults: Faults, drop_list: str) -> None:
     """Raise if there are faults, and list the utterances that have them."""
     if not faults:
         return
-    listed = f"{os.fspath(out)}.bad"
-    write_drop_list(listed, {utt_id: reason for utt_id, (reason, _) in faults.items()})
+    write_drop_list(drop_list, {utt_id: reason for utt_id, (reason, _) in faults.items()})
     title = (
-        f"audio (to leave these out: cat {listed} >> drop.txt, and name drop.txt by --drop, of a recipe or of "
+        f"audio (to leave these out: cat {drop_list} >> drop.txt, and name drop.txt by --drop, of a recipe or of "
         "sertoolkit fix-data)"
     )
     report_faults(title, [message for _, message in faults.values()], DataError, limit=1000)
 
 
-def _write(results: Iterator[_Result], writer: ArkWriter, out: str | os.PathLike[str]) -> dict[str, str]:
-    """Store results as they come; hashes of the samples by utterance."""
-    faults: Faults = {}
+def _write(results: Iterator[_Result], writer: ArkWriter, faults: Faults, drop_list: str) -> dict[str, str]:
+    """Store results as they come; hashes of the samples by utterance. Faults join those that are known."""
+    faults = dict(faults)
     levels: dict[str, list[str]] = {}
     digests = {}
     for result in results:
@@ -263,28 +314,58 @@ def _write(results: Iterator[_Result], writer: ArkWriter, out: str | os.PathLike
         logger.warning(
             "%d of %d utterances are %s: %s", len(utt_ids), len(digests), warning, ", ".join(utt_ids[:5])
         )
-    _refuse(faults, out)
+    _refuse(faults, drop_list)
     return digests
 
 
-class _Worker:
-    """Samples, their checks and features of one utterance."""
+class Extractor:
+    """Samples and features of one utterance.
+
+    Args:
+        frontend: computes the features
+        options: what is asked of the audio
+
+    """
 
     def __init__(self, frontend: Frontend, options: ExtractOptions) -> None:
         self.frontend = frontend
         self.options = options
 
-    def __call__(self, item: _Item) -> _Result:
+    def read(self, item: Item) -> np.ndarray:
+        """Samples at the rate of the frontend, (num_samples,).
+
+        Raises:
+            AudioError: if they cannot be read
+
+        """
+        waveform, _ = read_audio(
+            item.path,
+            sampling_rate=self.frontend.sampling_rate,
+            resample=self.options.resample,
+            channel=self.options.channel,
+            start=item.start,
+            end=item.end,
+        )
+        return waveform
+
+    def features(self, waveform: np.ndarray, variant: Variant) -> np.ndarray:
+        """Features of a variant of a waveform, (num_frames, dim).
+
+        Raises:
+            AudioError: if the frontend refuses it
+
+        """
+        waveform = amplify(waveform, variant.gain)
+        return self.frontend(waveform, self.frontend.sampling_rate, tempo=variant.tempo)
+
+
+class _Worker(Extractor):
+    """Samples, their checks and features of one utterance and its copies."""
+
+    def __call__(self, item: Item) -> _Result:
         where = f"utterance {item.utt_id}"
         try:
-            waveform, rate = read_audio(
-                item.path,
-                sampling_rate=self.frontend.sampling_rate,
-                resample=self.options.resample,
-                channel=self.options.channel,
-                start=item.start,
-                end=item.end,
-            )
+            waveform = self.read(item)
         except AudioError as error:
             return _Result(item, fault=("unreadable", f"{where}: {error}"))
         result = _Result(
@@ -294,7 +375,7 @@ class _Worker:
         )
         try:
             arrays = {
-                copy_id: self.frontend(amplify(waveform, variant.gain), rate, tempo=variant.tempo)
+                copy_id: self.features(waveform, variant)
                 for copy_id, variant in self.options.variants(item.utt_id).items()
             }
         except AudioError as error:
@@ -306,12 +387,12 @@ class _Worker:
         return replace(result, arrays=arrays)
 
 
-def _run_here(items: Sequence[_Item], worker: _Worker) -> Iterator[_Result]:
+def _run_here(items: Sequence[Item], worker: _Worker) -> Iterator[_Result]:
     with threadpool_limits(1):
         yield from map(worker, items)
 
 
-def _run_pool(items: Sequence[_Item], worker: _Worker, num_jobs: int) -> Iterator[_Result]:
+def _run_pool(items: Sequence[Item], worker: _Worker, num_jobs: int) -> Iterator[_Result]:
     """Results in the order of ``items``, with a bounded number of them waiting in memory."""
     frontend = worker.frontend
     start = (frontend.name, to_dict(frontend.config), worker.options, registry.plugin_files())
@@ -351,7 +432,7 @@ def _start_process(name: str, conf: dict[str, Any], options: ExtractOptions, plu
     _worker = _Worker(cls(from_dict(cls.Config, conf, name)), options)
 
 
-def _work(item: _Item) -> _Result:
+def _work(item: Item) -> _Result:
     if _worker is None:
         raise RuntimeError("process was not started by _start_process")
     return _worker(item)

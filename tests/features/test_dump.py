@@ -255,6 +255,29 @@ def test_what_is_refused_is_listed_with_its_reason(tmp_path: Path, level, bad: d
     assert read_drop_list(tmp_path / "out.bad") == {f"s-{name}": reasons[name] for name in bad}
 
 
+@pytest.mark.parametrize("num_jobs", [1, 2])
+def test_bad_headers_and_bad_samples_come_in_one_report(tmp_path: Path, level, num_jobs: int) -> None:
+    data_dir = make_data(tmp_path, good=GOOD, empty=b"", nan=NAN)
+    with pytest.raises(DataError, match="2 faults"):
+        extract(data_dir, level, tmp_path / "out", num_jobs=num_jobs)
+
+    assert set(read_drop_list(tmp_path / "out.bad")) == {"s-empty", "s-nan"}
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_bad_headers_are_a_report_too(tmp_path: Path, level) -> None:
+    with pytest.raises(DataError, match="s-empty"):
+        extract(make_data(tmp_path, empty=b""), level, tmp_path / "out", num_jobs=2)
+
+
+def test_the_list_of_bad_utterances_goes_when_none_is_bad(tmp_path: Path, level) -> None:
+    with pytest.raises(DataError):
+        extract(make_data(tmp_path, a=NAN), level, tmp_path / "out")
+    assert (tmp_path / "out.bad").exists()
+    extract(make_data(tmp_path, a=GOOD), level, tmp_path / "out")
+    assert not (tmp_path / "out.bad").exists()
+
+
 def test_other_rates_and_channels_are_refused_with_counts(tmp_path: Path, level) -> None:
     data_dir = make_data(tmp_path, a=GOOD, b=(GOOD, 8000), c=np.stack([GOOD, GOOD], axis=1))
     with pytest.raises(DataError) as caught:
