@@ -20,7 +20,7 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = "baseline-96 mp-1 rnn-2 progressive-2"
-SUMMARY = "ser/exp/ser/partial"  # four systems are fewer than the recipe's own
+SUMMARY = "ser/exp/ser/variant"  # four systems are fewer than the recipe's own
 TSV = f"{SUMMARY}/table.tsv"
 # What must come out the same bytes, however often the work was killed: all but logs, stamps and the time it took.
 ASR_RESULTS = (
@@ -121,8 +121,8 @@ def test_the_commands_that_the_line_ends_with_can_be_pasted(line) -> None:
         assert command.split()[-1] in line.call(["bash", "-c", command])
 
 
-def test_a_partial_run_says_so_and_touches_nothing_of_the_whole(line) -> None:
-    assert "a partial run: fewer systems, folds or seeds than the recipe's own" in line.output
+def test_a_variant_says_so_and_touches_nothing_of_the_recipes_own(line) -> None:
+    assert "a variant: other settings, or fewer systems, folds or seeds" in line.output
     exp = line.folder / "ser/exp/ser"
     assert not [
         name for name in ("table.tsv", "scores.json", "analysis", "ser.safetensors") if (exp / name).exists()
@@ -333,12 +333,17 @@ class Last(Head):
 '''
 
 
-def test_a_head_from_one_file_trains_and_stands_in_the_table(copied) -> None:
+def test_heads_from_files_named_by_option_and_by_yaml_train_and_stand_in_the_table(copied) -> None:
     (copied.folder / "own.py").write_text(HEAD)
+    (copied.folder / "other.py").write_text(HEAD.replace('"own"', '"other"'))
     shipped = (ROOT / "egs/mini/ser/conf/ser.yaml").read_text()
     assert "systems:\n" in shipped
     (copied.folder / "own.yaml").write_text(
-        shipped.replace("systems:\n", "systems:\n  own-2: {head: own, layers: [2]}\n")
+        shipped.replace(
+            "systems:\n",
+            "plugins: [other.py]\n\nsystems:\n  own-2: {head: own, layers: [2]}\n"
+            "  other-2: {head: other, layers: [2]}\n",
+        )
     )
     options = [
         "--plugin",
@@ -346,7 +351,7 @@ def test_a_head_from_one_file_trains_and_stands_in_the_table(copied) -> None:
         "--ser_config",
         "own.yaml",
         "--systems",
-        "mp-1 own-2",
+        "mp-1 own-2 other-2",
         "--ser_tag",
         "own",
     ]
@@ -357,13 +362,14 @@ def test_a_head_from_one_file_trains_and_stands_in_the_table(copied) -> None:
         "random",
         "mp-1",
         "own-2",
+        "other-2",
     ]
     exp = copied.folder / "ser/exp/ser_own"
     assert "own-2" in (copied.folder / "ser/RESULTS.md").read_text()  # named by --results
     wav = (copied.folder / "ser/data/all/wav.scp").read_text().split(maxsplit=2)[1]
     predict = ["sertoolkit", "predict", "--model", f"{exp}/ser.safetensors", wav]
-    assert wav in copied.call([*predict, "--plugin", "own.py"])
-    assert "'own'" in copied.call(predict, code=2)  # nothing is imported because a file names it
+    assert wav in copied.call([*predict, "--plugin", "other.py"])
+    assert "'other'" in copied.call(predict, code=2)  # nothing is imported because a file names it
 
     (copied.folder / "own.py").write_text(HEAD.replace("2 * layers", "3 * layers"))
     output = copied.run("ser", *options, code=1)  # never a table of two different heads

@@ -11,14 +11,16 @@ set -euo pipefail
 
 usage="run.sh [options]: train emotion systems on the layers of a frozen recogniser, and print their table.
 Stages: -1 download | 0 data | 1 protocol | 2 features | 3 encode | 4 train | 5 score | 6 analyse | 7 report | 8 pack
-A run that lacks systems, folds or seeds of the recipe's own (the defaults below) is partial: its trainings stand in the
-same folder, but table, figures, RESULTS.md and packed model go to EXPDIR/ser/partial; those of the whole stay as they are."
+A run with other settings than the recipe's own (the defaults below), or with fewer systems, folds or seeds, is a variant:
+its trainings stand in the same folder, but table, figures, RESULTS.md and packed model go to EXPDIR/ser/variant; the
+recipe's own stay as they are."
 option corpus_dir:path "$RECIPE_DIR/downloads" "folder of the corpus as its publisher ships it"
 option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
 option expdir:path "$RECIPE_DIR/exp" "experiments"
 option ser_tag:tag "" "name of this experiment: it goes to EXPDIR/ser_TAG; without it, to EXPDIR/ser"
 option nj:count 2 "processes that work side by side; changes no result"
+option cohort auto "trainings of a system stepped together: auto, a number, or off; results agree but for rounding"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
 
 option asr_exp:path "" "the frozen recogniser: an experiment folder of an asr recipe, or a bundle"
@@ -42,7 +44,7 @@ option folds all 'all, or e.g. "fold-01 fold-02"'
 option seeds 1 'runs of each fold, e.g. "1 2 3"'
 option plugin:path "" "file of your own heads"
 option title "" "first line of RESULTS.md"
-option results:path "$RECIPE_DIR/RESULTS.md" "where the report goes; by default of tagged and partial runs: their folder"
+option results:path "$RECIPE_DIR/RESULTS.md" "where the report goes; by default of tagged runs and variants: their folder"
 option pack_system "" "system to pack; default: the last of --systems"
 parse_options "$@"
 
@@ -57,12 +59,19 @@ lacks() {
   done
   return 1
 }
+# True where a run would not give the recipe's own results.
+is_variant() {
+  local name own
+  for name in asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args plugin; do
+    own=${option_default[$name]}
+    if [ "${!name}" != "$own" ] && ! [ "${!name}" -ef "$own" ]; then return 0; fi
+  done
+  lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }
+}
 summary=$ser_exp # table, figures, packed model
-partial=false
-if [ -z "$ser_tag" ] && { lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }; }; then
-  partial=true summary=$ser_exp/partial
-fi
-if [ "$results" = "${option_default[results]}" ] && { [ -n "$ser_tag" ] || [ "$partial" = true ]; }; then
+variant=false
+if [ -z "$ser_tag" ] && is_variant; then variant=true summary=$ser_exp/variant; fi
+if [ "$results" = "${option_default[results]}" ] && { [ -n "$ser_tag" ] || [ "$variant" = true ]; }; then
   results=$summary/RESULTS.md
 fi
 bundle=$summary/ser.safetensors
@@ -84,11 +93,12 @@ read -ra extract_words <<<"$extract_args"
 read -ra train_cmd_words <<<"$train_cmd"
 read -ra system_names <<<"$systems"
 read -ra settings <<<"$ser_args"
-pack_system=${pack_system:-${system_names[-1]:-}}
+if [ ${#system_names[@]} -gt 0 ]; then pack_system=${pack_system:-${system_names[-1]}}; fi
 changes=()
 for setting in "${settings[@]}"; do changes+=(--set "$setting"); done
 if [ -n "$plugin" ]; then changes+=(--plugin "$plugin"); fi
 scored=(--exp "$summary" --protocol_dir "$protocol_dir" --systems "$systems" --folds "$folds" --seeds "$seeds")
+plugins=(--ser_config "$ser_config" "${changes[@]}") # those of the YAML and that of --plugin
 
 add_stage -1 download "fetch the corpus" "$datadir"
 add_stage 0 data "make the data dir" "$datadir"
@@ -135,7 +145,7 @@ stage_options systems folds seeds title
 stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
 stage_outputs "$results" "$summary/report.html"
 add_stage 8 pack "put one system into one file" "$summary"
-stage_options pack_system
+stage_options pack_system folds seeds
 stage_inputs "$ser_exp/$pack_system"
 stage_outputs "$bundle"
 
@@ -152,6 +162,7 @@ preflight() {
   if will_run protocol || will_run features || will_run encode || will_run train; then
     check sertoolkit check-recipe "${checked[@]}"
   fi
+  if ! [[ $cohort =~ ^(auto|off|[1-9][0-9]*)$ ]]; then fault "--cohort $cohort: expected auto, off, or a number from 1"; fi
   if [[ " $systems " != *" $pack_system "* ]]; then fault "--pack_system $pack_system: not among --systems"; fi
 }
 before_stages() {
@@ -196,20 +207,20 @@ stage_train() {
   local encoded=()
   if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers" --asr_exp "$frozen" --asr_feats "$asr_feats"); fi
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
-    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj"
+    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj" \
+    --cohort "$cohort"
 }
 stage_score() {
   local name
-  if [ "$partial" = true ]; then # the commands see a folder with the chosen systems alone
+  if [ "$variant" = true ]; then # the commands see a folder with the chosen systems alone
     run mkdir -p "$summary"
     for name in "${system_names[@]}" config.yaml environment.yaml; do run ln -sfnT "../$name" "$summary/$name"; done
   fi
   run sertoolkit score "${scored[@]}"
 }
 stage_analyse() {
-  local more=(--data_dir "$data")
+  local more=(--data_dir "$data" "${plugins[@]}")
   if [ "$with_recogniser" = true ]; then more+=(--layers "$layers" --asr_exp "$frozen"); fi
-  if [ -n "$plugin" ]; then more+=(--plugin "$plugin"); fi
   run sertoolkit analyse "${scored[@]}" "${more[@]}"
 }
 stage_report() {
@@ -219,14 +230,14 @@ stage_report() {
 stage_pack() {
   local recogniser=()
   if [ "$with_recogniser" = true ]; then recogniser=(--asr_exp "$frozen"); fi
-  if [ -n "$plugin" ]; then recogniser+=(--plugin "$plugin"); fi
-  run sertoolkit pack --ser_exp "$ser_exp" --system "$pack_system" "${recogniser[@]}" --out "$bundle"
+  run sertoolkit pack --ser_exp "$ser_exp" --system "$pack_system" --folds "$folds" --seeds "$seeds" "${plugins[@]}" \
+    "${recogniser[@]}" --out "$bundle"
 }
 after_stages() {
   if [ -e "$results" ]; then log "results: $(from_here "$results")"; fi
   if [ -e "$summary/report.html" ]; then log "to look at in a browser: $(from_here "$summary/report.html")"; fi
-  if [ "$partial" = true ]; then
-    log "a partial run: fewer systems, folds or seeds than the recipe's own, whose RESULTS.md and model are as they were"
+  if [ "$variant" = true ]; then
+    log "a variant: other settings, or fewer systems, folds or seeds; the recipe's own RESULTS.md and model are as they were"
   fi
   if [ -e "$bundle" ]; then
     log "model: $(from_here "$bundle")"
