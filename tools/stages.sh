@@ -49,10 +49,15 @@ fail() {
   exit "$code"
 }
 fault() { stage_faults+=("$*"); }
-# check COMMAND...: where it fails, each line that it prints is a fault.
+# check COMMAND...: where it ends with 2, each line that it prints is a fault; where it fails otherwise, it is broken.
 check() {
-  local line answer
-  if answer=$("$@" 2>&1); then return; fi
+  local line answer code=0
+  answer=$("$@" 2>&1) || code=$?
+  if [ "$code" = 0 ]; then return; fi
+  if [ "$code" != 2 ]; then
+    printf '%s\n' "$answer" >&2
+    fail 1 "the settings could not be checked; the lines above say why"
+  fi
   while IFS= read -r line; do fault "$line"; done <<<"$answer"
 }
 # A path as short as it can be from where the user stands.
