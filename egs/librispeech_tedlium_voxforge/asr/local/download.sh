@@ -31,7 +31,9 @@ librispeech() {
   sertoolkit download "https://www.openslr.org/resources/12/$1.tar.gz" --out "$corpus_dir/archives/$1.tar.gz" \
     --size "$2" --sha256 "$3" --extract "$whole"
   mkdir -p "$top"
-  for name in "$whole"/*.TXT; do mv "$name" "$top/"; done
+  for name in "$whole"/*.TXT; do
+    if [ -e "$name" ]; then mv "$name" "$top/"; fi # not where an earlier run ended just behind this
+  done
   mv "$whole/$1" "$top/$1"
   rmdir "$whole"
 }
