@@ -272,8 +272,8 @@ def audit(folds: Sequence[Fold], classes: Iterable[str]) -> None:
     report_faults("folds", faults, DataError)
 
 
-def sentence_overlap(fold: Fold, text: Mapping[str, str]) -> int:
-    """Number of test utterances whose sentence is spoken in the training set too.
+def seen_sentences(fold: Fold, text: Mapping[str, str]) -> list[str]:
+    """Test utterances whose sentence is spoken in the training set too.
 
     Such overlap is no fault (acted corpora repeat their sentences) but must be stated with the result.
 
@@ -287,7 +287,7 @@ def sentence_overlap(fold: Fold, text: Mapping[str, str]) -> int:
         return " ".join(text[utt_id].casefold().split())
 
     known = {key(utt_id) for utt_id in fold.train if utt_id in text}
-    return sum(utt_id in text and key(utt_id) in known for utt_id in fold.test)
+    return [utt_id for utt_id in fold.test if utt_id in text and key(utt_id) in known]
 
 
 def resolve(protocol: Protocol, data_dir: DataDir) -> ResolvedProtocol:
@@ -311,7 +311,7 @@ def resolve(protocol: Protocol, data_dir: DataDir) -> ResolvedProtocol:
         "kept": {name: kept[name] for name in protocol.classes},
         "dropped": dropped,
         "speakers": speakers,
-        "sentence_overlap": {fold.name: sentence_overlap(fold, data_dir.text) for fold in folds},
+        "sentence_overlap": {fold.name: len(seen_sentences(fold, data_dir.text)) for fold in folds},
     }
     return ResolvedProtocol(protocol=protocol, folds={fold.name: fold for fold in folds}, counts=counts)
 
