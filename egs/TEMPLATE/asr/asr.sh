@@ -105,8 +105,8 @@ stage_data() {
   run bash "$RECIPE_DIR/local/data.sh" --corpus_dir "$corpus_dir" --datadir "$datadir" --nj "$nj" "${local_data_words[@]}"
   for name in "${sets[@]}"; do
     run sertoolkit validate-data --data_dir "$datadir/$name" --needs text
-    if [ -n "$drop" ]; then run sertoolkit fix-data --data_dir "$datadir/$name" --drop "$drop"; fi
   done
+  if [ -n "$drop" ]; then run sertoolkit fix-data --data_dir "${sets[@]/#/$datadir/}" --drop "$drop"; fi
 }
 stage_features() {
   for name in "${sets[@]}"; do
