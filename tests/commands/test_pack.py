@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +59,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """conf/ser.yaml with a plugin beside it; no plugin of another test is known."""
     monkeypatch.setattr(registry, "_registered", {})
     monkeypatch.setattr(registry, "_files", [])
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     (tmp_path / "own.py").write_text(PLUGIN)
     (tmp_path / "ser.yaml").write_text("systems: {own-8: {head: own}}\nplugins: [own.py]\n")
     return tmp_path / "ser.yaml"
