@@ -6,16 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sertoolkit.scoring import METRICS
+
 if TYPE_CHECKING:
     from sertoolkit.corpus.protocol import ResolvedProtocol
     from sertoolkit.scoring.members import ScoredMember
 
-METRICS = (
-    "accuracy",
-    "uar",
-    "macro_f1",
-    "weighted_f1",
-)  # as sertoolkit.scoring.emotion has them, without numpy
 HELP = """Recompute the table of systems from predictions alone, with intervals, tests and verdicts.
 
   sertoolkit score --exp exp/ser --protocol_dir exp/ser/protocol

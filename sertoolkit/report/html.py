@@ -21,7 +21,7 @@ import numpy as np
 from sertoolkit.analysis.figures import read_notes
 from sertoolkit.config import dump_yaml, load_yaml
 from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
-from sertoolkit.scoring.comparison import claim_lines, test_notes, test_rows
+from sertoolkit.scoring.comparison import claim_lines, verdict_notes, verdict_rows
 from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.table import NOTES, TITLES, pooled_rows, table_rows
 from sertoolkit.version import environment
@@ -108,13 +108,13 @@ def _partial(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> str
 def _verdicts(tests: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not tests or not (tests["against_baseline"] or tests["claims"]):
         return None
-    header, *rows = test_rows(tests)
+    header, *rows = verdict_rows(tests)
     return {
         "baseline": tests["baseline"],
         "metric": TITLES[tests["metric"]],
         "table": (header, rows),
         "claims": claim_lines(tests),
-        "notes": test_notes(tests),
+        "notes": verdict_notes(tests),
     }
 
 

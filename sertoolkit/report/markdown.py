@@ -13,7 +13,7 @@ import numpy as np
 from sertoolkit.analysis.figures import read_notes
 from sertoolkit.config import dump_yaml, load_yaml
 from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
-from sertoolkit.scoring.comparison import claim_lines, test_notes, test_rows
+from sertoolkit.scoring.comparison import claim_lines, verdict_notes, verdict_rows
 from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.table import NOTES, TITLES, pooled_rows, table_rows
 from sertoolkit.version import environment
@@ -89,10 +89,10 @@ def _tests(tests: Mapping[str, Any]) -> list[str]:
     lines = []
     if tests["against_baseline"]:
         lines = [f"Against {tests['baseline']}, by {TITLES[tests['metric']]}:", ""]
-        lines += [_markdown_table(*_split(test_rows(tests)))]
+        lines += [_markdown_table(*_split(verdict_rows(tests)))]
     if claims:
         lines += ["Claims of Lakomkin et al. 2017, on these results:", "", *claims, ""]
-    return ["## Tests", "", *lines, *(f"- {note}" for note in test_notes(tests)), ""] if lines else []
+    return ["## Tests", "", *lines, *(f"- {note}" for note in verdict_notes(tests)), ""] if lines else []
 
 
 def _table(scores: Mapping[str, Any], members: Sequence[ScoredMember]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Results:
 class Ahead:
     """A system scores higher than another, or than ``factor`` times it."""
 
+    has_opposite: ClassVar[bool] = True
+
     system: str
     reference: str
     factor: float = 1.0
@@ -74,7 +77,10 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Confused:
-    """A system confuses two classes more than the pairs that the paper does not name."""
+    """A system confuses two classes more than any of the pairs that the paper does not name."""
+
+    # The largest of several shares is large by chance too: to stay below it shows nothing, to exceed it does.
+    has_opposite: ClassVar[bool] = False
 
     system: str
     pair: tuple[str, str]
@@ -82,7 +88,7 @@ class Confused:
     @property
     def title(self) -> str:
         """In a few words."""
-        return f"{self.system}: {self.pair[0]}/{self.pair[1]} confused most"
+        return f"{self.system}: {self.pair[0]}/{self.pair[1]} confused more than any easy pair"
 
     def fits(self, results: Results) -> bool:
         """Whether all that it compares is there."""
@@ -91,7 +97,7 @@ class Confused:
         )
 
     def values(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
-        """Share of the pair taken for each other, and the mean of it over the other pairs (R, F)."""
+        """Share of the pair taken for each other, and the largest of it among the easy pairs (R, F)."""
 
         def share(first: str, second: str) -> np.ndarray:
             there, back = (
@@ -100,25 +106,27 @@ class Confused:
             return (there + back) / 2
 
         hard = {frozenset(pair) for pair in _HARD_PAIRS}
-        others = [
+        easy = [
             share(first, second)
             for number, first in enumerate(results.classes)
             for second in results.classes[number + 1 :]
             if frozenset((first, second)) not in hard
         ]
-        return share(*self.pair), np.mean(others, axis=0)
+        return share(*self.pair), np.max(easy, axis=0)
 
     def sentence(self, first: float, second: float) -> str:
         """What was found, given the means of both values."""
         return (
             f"{self.system} takes {' and '.join(self.pair)} for each other in {first:.0%} of cases,"
-            f" other pairs in {second:.0%}"
+            f" the worst easy pair of each test set in {second:.0%}"
         )
 
 
 @dataclass(frozen=True)
 class Apart:
     """A system tells two classes from each other."""
+
+    has_opposite: ClassVar[bool] = True
 
     system: str
     pair: tuple[str, str]
@@ -152,7 +160,7 @@ Comparison = Ahead | Confused | Apart
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper, which holds if all its comparisons do."""
+    """What the paper says, in words that its comparisons test; it holds if all of them do."""
 
     text: str
     comparisons: tuple[Comparison, ...]
@@ -162,11 +170,11 @@ class Claim:
 # are taken by the word: every comparison must hold.
 CLAIMS = (
     Claim(
-        "10 % relative gain over the baseline",
+        "a relative gain of at least 10 % over the baseline",
         (Ahead("progressive-2", BASELINE, 1.1),),
     ),
     Claim(
-        "anger/happiness and neutral/happiness are the hard pairs",
+        "anger/happiness and neutral/happiness are hard pairs, each confused more than any other (easy) pair",
         tuple(Confused("progressive-2", pair) for pair in _HARD_PAIRS),
     ),
     Claim(
@@ -186,15 +194,15 @@ CLAIMS = (
         tuple(Ahead(f"progressive-{layer}", BASELINE) for layer in (1, 2, 3)),
     ),
     Claim(
-        "layer 2 helps in all variants",
+        "layer 2 beats the baseline in all variants",
         tuple(Ahead(f"{family}-2", BASELINE) for family in ("mp", "rnn", "progressive")),
     ),
     Claim(
-        "the progressive net is best, ahead of fine-tuning",
+        "the progressive net is ahead of fine-tuning, both on layer 2",
         (Ahead("progressive-2", "rnn-2"),),
     ),
     Claim(
-        "the mean of layer 1 already tells sadness from anger",
+        "the mean of layer 1 already names sadness and anger rightly more often than one for the other",
         (Apart("mp-1", ("sadness", "anger")),),
     ),
 )

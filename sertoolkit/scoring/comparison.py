@@ -98,9 +98,9 @@ def _test_family(family: Sequence[Comparison], results: Results, ratio: float) -
     wilcoxon = holm([record["wilcoxon_p"] for record in records])
     smallest = holm([record["smallest_p"] for record in records])
     ttest = holm([1.0 if record["ttest_p"] is None else record["ttest_p"] for record in records])
-    for record, *corrected in zip(records, wilcoxon, smallest, ttest, strict=True):
+    for comparison, record, *corrected in zip(family, records, wilcoxon, smallest, ttest, strict=True):
         record["wilcoxon_holm"], record["smallest_holm"], record["ttest_holm"] = corrected
-        record["verdict"] = _verdict(record)
+        record["verdict"] = _verdict(record, has_opposite=comparison.has_opposite)
     return records
 
 
@@ -132,9 +132,9 @@ def _record(comparison: Comparison, results: Results, ratio: float) -> dict[str,
     }
 
 
-def _verdict(record: Mapping[str, Any]) -> str:
+def _verdict(record: Mapping[str, Any], *, has_opposite: bool) -> str:
     if record["wilcoxon_holm"] <= ALPHA:
-        return SHOWN if record["difference"] > 0 else OPPOSITE
+        return SHOWN if record["difference"] > 0 else OPPOSITE if has_opposite else NOT_SHOWN
     return IMPOSSIBLE if record["smallest_holm"] > ALPHA else NOT_SHOWN
 
 
@@ -154,7 +154,7 @@ def _verdict_of_claim(verdicts: Sequence[str], num_asked: int) -> str:
     return text
 
 
-def test_rows(tests: Mapping[str, Any]) -> list[list[str]]:
+def verdict_rows(tests: Mapping[str, Any]) -> list[list[str]]:
     """Header and rows of the systems against the baseline, as text.
 
     Args:
@@ -206,7 +206,7 @@ def claim_lines(tests: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def test_notes(tests: Mapping[str, Any]) -> list[str]:
+def verdict_notes(tests: Mapping[str, Any]) -> list[str]:
     """What was tested, and how."""
     sizes = [len(tests["against_baseline"]), len(tests["further"])]
     notes = [
@@ -232,7 +232,7 @@ def format_tests(tests: Mapping[str, Any]) -> str:
         lines += [
             f"Against {tests['baseline']}, by {TITLES[tests['metric']]}:",
             "",
-            format_columns(test_rows(tests)),
+            format_columns(verdict_rows(tests)),
             "",
         ]
     if tests["claims"]:
@@ -244,7 +244,9 @@ def format_tests(tests: Mapping[str, Any]) -> str:
             for sentence in sentences
         ]
     return (
-        "\n".join([*lines, "", *(textwrap.fill(note, _WIDTH) for note in test_notes(tests))]) if lines else ""
+        "\n".join([*lines, "", *(textwrap.fill(note, _WIDTH) for note in verdict_notes(tests))])
+        if lines
+        else ""
     )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.errors import DataError
+from sertoolkit.scoring import METRICS as METRICS
 
-METRICS = ("accuracy", "uar", "macro_f1", "weighted_f1")
 MOST_FREQUENT = "most-frequent"
 RANDOM = "random"
 

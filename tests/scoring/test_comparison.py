@@ -9,24 +9,28 @@ from sertoolkit.config import from_dict
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.corpus.protocol import Protocol, ResolvedProtocol, resolve
 from sertoolkit.errors import ConfigError
-from sertoolkit.scoring.comparison import claim_lines, compare_systems, format_tests
-from sertoolkit.scoring.comparison import test_notes as notes_of  # pytest takes test_* for tests
-from sertoolkit.scoring.comparison import test_rows as rows_of
+from sertoolkit.scoring.comparison import (
+    claim_lines,
+    compare_systems,
+    format_tests,
+    verdict_notes,
+    verdict_rows,
+)
 
 
-def protocol_of(num_speakers: int) -> ResolvedProtocol:
-    """Leave-one-speaker-out folds; each speaker has 20 angry and 20 sad utterances."""
+def protocol_of(num_speakers: int, classes: tuple[str, ...] = ("anger", "sadness")) -> ResolvedProtocol:
+    """Leave-one-speaker-out folds; each speaker has 20 utterances of each class."""
     utt2emo = {
         f"s{speaker:02d}-{label}{n:02d}": label
         for speaker in range(num_speakers)
-        for label in ("anger", "sadness")
+        for label in classes
         for n in range(20)
     }
     data_dir = DataDir(
         wav=dict.fromkeys(utt2emo, "a.wav"), utt2spk={u: u[:3] for u in utt2emo}, utt2emo=utt2emo
     )
-    protocol = {"name": "two", "version": 1, "classes": ["anger", "sadness"]}
-    labels = {"labels": {"anger": "anger", "sadness": "sadness"}}
+    protocol = {"name": "two", "version": 1, "classes": list(classes)}
+    labels = {"labels": {name: name for name in classes}}
     return resolve(from_dict(Protocol, protocol | labels), data_dir)
 
 
@@ -49,7 +53,7 @@ def test_every_system_is_tested_against_the_baseline_with_a_plain_verdict() -> N
 
     tests = compare_systems(counts, protocol_of(10))
 
-    rows = {row[0]: row for row in rows_of(tests)[1:]}
+    rows = {row[0]: row for row in verdict_rows(tests)[1:]}
     assert {name: row[-1] for name, row in rows.items()} == {"a": "better", "b": "worse", "c": "not shown"}
     assert rows["a"][3] == "10 of 10"
     record = tests["against_baseline"][0]
@@ -71,7 +75,7 @@ def test_too_few_folds_are_called_that_and_not_insignificant() -> None:
 
     assert [record["verdict"] for record in tests["against_baseline"]] == ["cannot be shown"] * 2
     assert tests["against_baseline"][0]["smallest_holm"] == pytest.approx(2 * 2 / 2**6)
-    assert any("more test speakers are needed" in note for note in notes_of(tests))
+    assert any("more test speakers are needed" in note for note in verdict_notes(tests))
 
 
 def test_six_folds_are_enough_for_a_single_comparison() -> None:
@@ -80,7 +84,7 @@ def test_six_folds_are_enough_for_a_single_comparison() -> None:
     tests = compare_systems(counts, protocol_of(6))
 
     assert tests["against_baseline"][0]["verdict"] == "shown"
-    assert not any("more test speakers" in note for note in notes_of(tests))
+    assert not any("more test speakers" in note for note in verdict_notes(tests))
 
 
 def test_rows_of_chance_are_no_systems_to_test() -> None:
@@ -111,7 +115,7 @@ def test_claims_hold_only_if_all_their_comparisons_do() -> None:
     assert verdicts == {
         "a GRU on layer 2 beats the baseline (paper: p <= 0.0007)": "shown",
         "a GRU on a layer beats the mean of that layer": ("shown (1 of its 3 comparisons can be made here)"),
-        "layer 2 helps in all variants": (
+        "layer 2 beats the baseline in all variants": (
             "shown for 1 of 2 comparisons (2 of its 3 comparisons can be made here)"
         ),
     }
@@ -126,6 +130,28 @@ def test_a_claim_whose_opposite_is_shown_is_contradicted() -> None:
     assert title.endswith("contradicted")
     assert sentence.startswith("mp-3 is below baseline-96 (-0.1")
     assert sentence.endswith("Holm-corrected p = 0.002: the opposite is shown")
+
+
+def confused(pair: float, easy: float) -> np.ndarray:
+    """Counts of 100 utterances a class: anger/happiness and neutral/sadness taken for each other so often."""
+    a, n = round(100 * pair), round(100 * easy)
+    return np.array([[100 - a, a, 0, 0], [a, 100 - a, 0, 0], [0, 0, 100 - n, n], [0, 0, n, 100 - n]])
+
+
+@pytest.mark.parametrize(("pair", "easy", "verdict"), [(0.32, 0.16, "shown"), (0.16, 0.31, "not shown")])
+def test_a_pair_is_hard_if_it_is_confused_more_than_every_easy_pair(
+    pair: float, easy: float, verdict: str
+) -> None:
+    resolved = protocol_of(10, ("anger", "happiness", "neutral", "sadness"))
+    counts = {"progressive-2": {name: {1: confused(pair, easy)} for name in resolved.folds}}
+
+    tests = compare_systems(counts, resolved)
+
+    (record,) = (r for r in tests["further"] if "anger/happiness" in r["title"])
+    assert record["verdict"] == verdict
+    assert f"for each other in {pair:.0%} of cases" in record["sentence"]
+    assert record["sentence"].endswith(f"the worst easy pair of each test set in {easy:.0%}")
+    assert "contradicted" not in str(tests["claims"])  # the largest of several is above any by chance, too
 
 
 def test_a_comparison_stands_in_one_family_and_has_one_corrected_p() -> None:
@@ -146,7 +172,7 @@ def test_a_comparison_stands_in_one_family_and_has_one_corrected_p() -> None:
         "rnn-2 > mp-2",
         "progressive-2 > rnn-2",
     ]
-    assert any("3 comparisons with the baseline, 3 more" in note for note in notes_of(tests))
+    assert any("3 comparisons with the baseline, 3 more" in note for note in verdict_notes(tests))
 
 
 def test_equal_systems_differ_by_nothing() -> None:
