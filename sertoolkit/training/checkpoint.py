@@ -22,17 +22,17 @@ NAME = re.compile(r"checkpoint-(\d{9})\.safetensors")
 
 def save_checkpoint(
     folder: Path,
-    step: int,
+    number: int,
     model: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     meta: Mapping[str, Any],
     best: Mapping[str, torch.Tensor],
 ) -> None:
-    """Write the state of a training after ``step`` optimiser steps and drop all but the newest two.
+    """Write the state of a training and drop all but the newest two.
 
     Args:
         folder: of the training
-        step: steps taken since the beginning
+        number: of this save, counted from 1; it orders the files
         model: current weights and buffers
         optimiser: its state
         meta: plain data
@@ -48,7 +48,7 @@ def save_checkpoint(
                 tensors[f"optimiser.{index}.{key}"] = value
             else:
                 scalars[f"{index}.{key}"] = value
-    save_tensors(folder / f"checkpoint-{step:09d}.safetensors", tensors, {**meta, "optimiser": scalars})
+    save_tensors(folder / f"checkpoint-{number:09d}.safetensors", tensors, {**meta, "optimiser": scalars})
     for old in sorted(_checkpoints(folder))[:-KEEP]:
         _checkpoints(folder)[old].unlink()
 
@@ -125,6 +125,6 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _checkpoints(folder: Path) -> dict[int, Path]:
-    """By step; the step in the name orders them, never the clock."""
+    """By number of the save, which orders them, never the clock."""
     matches = ((NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors"))
     return {int(match[1]): path for match, path in matches if match}

@@ -103,7 +103,7 @@ def train_grid(
         if fold not in grid.protocol.folds:
             known = grid.protocol.folds
             raise ConfigError(f"unknown fold {fold!r}{suggest(fold, known)} (known: {', '.join(known)})")
-    members = list_members(names, list(folds or grid.protocol.folds), sorted(set(seeds)))
+    members = list_members(names, list(dict.fromkeys(folds or grid.protocol.folds)), sorted(set(seeds)))
     todo = [member for member in members if not grid.is_done(member)]
     for name in names:  # a wrong setting or damaged store shows before the first training, not after hours
         grid.build_head(name)

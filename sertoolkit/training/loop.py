@@ -276,7 +276,7 @@ class Trainer:
         self.progress.saves += 1
         meta = {"fingerprint": self.task.fingerprint, "progress": dataclasses.asdict(self.progress)}
         save_checkpoint(
-            self.folder, self.progress.total_steps, self.task.model, self.optimiser, meta, self.best_weights
+            self.folder, self.progress.saves, self.task.model, self.optimiser, meta, self.best_weights
         )
         self.write_history(self.folder)
         self.saved_at = time.monotonic()

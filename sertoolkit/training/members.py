@@ -127,9 +127,13 @@ class Grid:
         """What a member's result depends on."""
         inputs = self.inputs(member.system)
         system = self.config.systems[member.system]
+        trainings = [
+            {k: v for k, v in to_dict(training).items() if k != "checkpoint_seconds"}
+            for training in self.config.trainings_of(member.system)
+        ]
         settings = {
             "system": {k: v for k, v in to_dict(system).items() if k not in ("training", "choices")},
-            "training": [to_dict(training) for training in self.config.trainings_of(member.system)],
+            "training": trainings,
         }
         if (
             system.head not in registry.BUILT_IN["head"]
@@ -167,7 +171,7 @@ class Grid:
         summary = load_yaml(path)
         found, expected = summary["hashes"], self.hashes(member)
         changed = [name for name in expected if found.get(name) != expected[name]]
-        remove_checkpoints(path.parent)  # a kill just before the end leaves them
+        _clear(path.parent)  # a kill just before the end leaves checkpoints
         if changed:
             raise CheckpointError(
                 f"{path}: made with another {', '.join(changed)}; remove {self.exp} or train into another folder"
@@ -264,10 +268,7 @@ class Grid:
             summary["choice"] = dict(choices[trainers.index(best)])
             best.write_history(folder)
         atomic.write_yaml(folder / MEMBER_FILE, summary)
-        for trainer in trainers:
-            trainer.finish()
-        for trainer in trainers if choices else []:
-            shutil.rmtree(trainer.folder)
+        _clear(folder)
         return summary
 
     def cohort_limit(self, name: str) -> int:
@@ -299,3 +300,10 @@ class Grid:
             "side": side and {name: side[name] for name in ("frontend", "frontend_conf")},
             "hashes": hashes,
         }
+
+
+def _clear(folder: Path) -> None:
+    """Drop what only a training under way needs."""
+    remove_checkpoints(folder)
+    for choice in folder.glob("choice-*"):
+        shutil.rmtree(choice)

@@ -248,7 +248,15 @@ def test_a_kill_between_two_files_of_one_save_is_undone(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert sorted(newest_progress(t.folder)["saves"] for t in killed) == [4, 4, 5]
     again = make_trainers("mean_pool", tmp_path / "killed", training)
+    restore, positions = Trainer.restore, []
+
+    def restore_and_note(trainer, newest=None):
+        restore(trainer, newest)
+        positions.append(trainer.progress.saves)
+
+    monkeypatch.setattr(Trainer, "restore", restore_and_note)
     list(train_cohort(again))
+    assert positions == [4, 4, 4]
     assert histories(again) == histories(whole)
 
 
