@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sertoolkit.cli import main
 from sertoolkit.storage.tensors import save_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +30,21 @@ def toolkit(tmp_path: Path) -> Path:
     for path in (script, python):
         path.chmod(0o755)
     return script.parent
+
+
+@pytest.fixture
+def check(toolkit: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    """A dry run, and what `check-recipe` says to what it was asked: here in this process, which has torch already."""
+    script, asked = toolkit / "sertoolkit", toolkit / "asked"
+    record = f'if [ "$1" = check-recipe ]; then printf "%s\\n" "$@" >"{asked}"; exit; fi\n'
+    script.write_text(script.read_text().replace("exec", f"{record}exec"))
+
+    def run_and_check(recipe: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+        output = run(recipe, toolkit, "--dry_run", *arguments, code=code)
+        main(asked.read_text().splitlines())
+        return output, capsys.readouterr().err
+
+    return run_and_check
 
 
 @pytest.fixture
@@ -70,9 +87,10 @@ def test_every_recipe_is_whole_and_lists_its_stages(recipe: Path, toolkit: Path)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(EGS)))
-def test_every_recipe_says_what_it_would_run(recipe: Path, toolkit: Path, recogniser: Path) -> None:
+def test_every_recipe_says_what_it_would_run(recipe: Path, check, toolkit: Path, recogniser: Path) -> None:
     given = ["--asr_exp", str(recogniser)] if recipe.name == "ser" else []
-    output = run(recipe, toolkit, "--dry_run", "--corpus_dir", str(toolkit), *given)
+    output, faults = check(recipe, "--corpus_dir", str(toolkit), *given)
+    assert not faults
     commands = ("validate-data", "extract", "pack", "train-ser" if given else "train-asr")
     assert all(f"+ sertoolkit {command} " in output for command in commands)
 
@@ -106,16 +124,16 @@ def test_a_folder_without_the_corpus_is_refused_with_both_remedies(toolkit: Path
     assert "--corpus_dir, or fetch it: " in done.stderr
 
 
-def test_a_recogniser_is_asked_for_only_if_a_system_needs_it(toolkit: Path) -> None:
+def test_a_recogniser_is_asked_for_only_if_a_system_needs_it(check, toolkit: Path) -> None:
     given = ["--corpus_dir", str(toolkit), "--asr_exp", "/no/such/recogniser"]
-    output = run(EMODB, toolkit, *given, "--systems", "mp-1 baseline-96", code=2)
-    assert "--asr_exp /no/such/recogniser: no recogniser there" in output
-    run(EMODB, toolkit, *given, "--systems", "baseline-96", "--dry_run")
+    _, faults = check(EMODB, *given, "--systems", "mp-1 baseline-96")
+    assert "--asr_exp /no/such/recogniser: no recogniser there" in faults
+    assert check(EMODB, *given, "--systems", "baseline-96")[1] == ""
 
 
-def test_a_recogniser_of_ones_own_must_be_there_also_where_a_recipe_would_make_another(toolkit: Path) -> None:
-    output = run(EGS / "mini" / "ser", toolkit, "--asr_exp", "/no/such/recogniser", code=2)
-    assert "--asr_exp /no/such/recogniser: no recogniser there" in output
+def test_a_recogniser_of_ones_own_must_be_there_also_where_a_recipe_would_make_another(check) -> None:
+    _, faults = check(EGS / "mini" / "ser", "--asr_exp", "/no/such/recogniser")
+    assert "--asr_exp /no/such/recogniser: no recogniser there" in faults
 
 
 def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path, recogniser: Path) -> None:
@@ -131,6 +149,7 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "side_frontend": "mfcc_pich",
         "asr_frontend": "mfcc_pitch",
         "pack_system": "mp-3",
+        "cohort": "8x",
     }
     output = run(
         EMODB, toolkit, *(str(w) for name, value in given.items() for w in (f"--{name}", value)), code=2
@@ -148,21 +167,27 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "--side_frontend: unknown frontend 'mfcc_pich'",
         "reads features of 'power_spectrogram', the recipe makes 'mfcc_pitch'",
         "--pack_system mp-3: not among --systems",
+        "--cohort 8x: expected auto, off, or a number from 1",
     ):
         assert text in output
     assert all(line.startswith("emodb/ser: error: ") for line in output.splitlines())
 
 
-def test_wrong_settings_of_a_recogniser_are_named_all_at_once(toolkit: Path) -> None:
+def test_no_systems_are_a_fault_among_others(check, toolkit: Path) -> None:
+    _, faults = check(EMODB, "--corpus_dir", str(toolkit), "--systems", "")
+    assert "--systems '': expected at least one name" in faults
+
+
+def test_wrong_settings_of_a_recogniser_are_named_all_at_once(check, toolkit: Path) -> None:
     given = ["--corpus_dir", str(toolkit), "--asr_args", "encoder_conf.hiden_size=3", "--ngpu", "2"]
     given += ["--token_type", "chr", "--frontend", "power_spectogram"]
-    faults = run(EGS / "mini" / "asr", toolkit, *given, code=2).splitlines()
+    faults = "".join(check(EGS / "mini" / "asr", *given, code=2)).splitlines()
     assert len(faults) == 4
     for text in ("'hidden_size'", "--ngpu 2: expected 0 or 1", "mean 'char'", "mean 'power_spectrogram'"):
         assert any(text in fault for fault in faults)
 
 
-PARTIAL = "exp/ser/partial"
+VARIANT = "exp/ser/variant"
 
 
 @pytest.mark.parametrize(
@@ -170,27 +195,40 @@ PARTIAL = "exp/ser/partial"
     [
         ([], f"{EMODB}"),
         (["--seeds", "1 2"], f"{EMODB}"),  # more than the recipe's own
-        (["--systems", "rnn-2"], PARTIAL),
-        (["--folds", "fold-01"], PARTIAL),
-        (["--seeds", "2"], PARTIAL),
+        (["--ser_config", f"{EMODB}/local/../conf/ser.yaml"], f"{EMODB}"),  # the recipe's own
+        (["--systems", "rnn-2"], VARIANT),
+        (["--folds", "fold-01"], VARIANT),
+        (["--seeds", "2"], VARIANT),
+        (["--ser_args", "training.max_epochs=1"], VARIANT),
+        (["--extract_args", "--resample"], VARIANT),
+        (["--protocol", f"{ROOT}/conf/protocols/iemocap4-consensus.yaml"], VARIANT),
+        (["--ser_config", f"{EGS}/mini/ser/conf/ser.yaml"], VARIANT),
+        (["--drop", __file__], VARIANT),
+        (["--plugin", __file__], VARIANT),
+        (["--asr_exp", "/none"], VARIANT),
         (["--systems", "rnn-2", "--ser_tag", "mine"], "exp/ser_mine"),
         (["--systems", "rnn-2", "--results", "/tmp/RESULTS.md"], "/tmp"),
     ],
 )
-def test_a_run_that_lacks_some_of_the_recipes_own_leaves_the_results_of_the_whole_alone(
+def test_a_run_that_is_not_the_recipes_own_leaves_its_results_alone(
     toolkit: Path, changes: list[str], place: str
 ) -> None:
     output = run(EMODB, toolkit, "--dry_run", "--stage", "score", *changes)
     work = toolkit.parent / "work"
     assert f"--out {work / place}/RESULTS.md" in output
-    whole = f"--exp {work}/exp/ser --protocol_dir" in output
-    assert whole == (place == str(EMODB))
-    assert (f"--out {work}/exp/ser/ser.safetensors" in output) == whole
+    own = f"--exp {work}/exp/ser --protocol_dir" in output
+    assert own == (place == str(EMODB))
+    assert (f"--out {work}/exp/ser/ser.safetensors" in output) == own
 
 
-def test_the_random_control_has_folders_of_its_own(toolkit: Path, recogniser: Path) -> None:
-    given = ["--corpus_dir", str(toolkit), "--asr_exp", str(recogniser), "--dry_run", "--random_encoder"]
-    output = run(EMODB, toolkit, *given)
+def test_the_packed_model_is_of_the_folds_and_seeds_of_the_run(toolkit: Path) -> None:
+    output = run(EMODB, toolkit, "--dry_run", "--stage", "pack", "--folds", "fold-01 fold-02", "--seeds", "2")
+    assert "--folds 'fold-01 fold-02' --seeds 2" in output
+
+
+def test_the_random_control_has_folders_of_its_own(check, toolkit: Path, recogniser: Path) -> None:
+    given = ["--corpus_dir", str(toolkit), "--asr_exp", str(recogniser), "--random_encoder"]
+    output, _ = check(EMODB, *given)
     assert "sertoolkit random-encoder" in output
     assert "--out " + str(toolkit.parent / "work" / "exp" / "ser_random") in output
     assert str(toolkit.parent / "work" / "dump" / "encoded_random") in output
