@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--asr_recipe", type=Path, metavar="DIR", help="recipe that makes it where it is missing"
     )
+    parser.add_argument("--feats", metavar="ark|on_the_fly", help="features of the recogniser's training set")
     parser.add_argument("--token_type", metavar="KIND", help="tokens of the recogniser")
 
 
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         check.check_token_type(args.token_type)
     if args.asr_config and (config := check.load(AsrConfig, args.asr_config, args.set)):
         check.check_encoder(config, args.asr_frontend)
+        check.check_augment(config, args.feats)
     systems = check.words("systems", args.systems) if args.systems is not None else None
     if args.ser_config and (config := check.load(SerConfig, args.ser_config, args.set)):
         layered = check.check_systems(config, list(config.systems) if systems is None else systems)

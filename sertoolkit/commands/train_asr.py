@@ -10,6 +10,9 @@ HELP = """Train a speech recogniser: an encoder and a softmax over tokens, by CT
 The epoch with the lowest validation character error rate is kept. Killed or stopped, the same command goes on where
 it was and ends with the same weights. All utterances are checked before training starts.
 
+Without --train_feats the audio of the training set is read in every epoch, at a tempo and gain drawn anew (`augment:`
+of the configuration), and made into features as those of --valid_feats were; --num_workers processes do that ahead.
+
 example: sertoolkit train-asr --config conf/asr.yaml --train_data data/train --train_feats dump/train \\
              --valid_data data/valid --valid_feats dump/valid --tokens exp/asr/tokens --out exp/asr"""
 
@@ -22,13 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("train_data", "valid_data"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help="data directory")
-    for name in ("train_feats", "valid_feats"):
-        parser.add_argument(
-            f"--{name}", type=Path, required=True, metavar="DIR", help="its features (`extract`)"
-        )
+    parser.add_argument(
+        "--train_feats", type=Path, metavar="DIR", help="its features; without it, computed on the fly"
+    )
+    parser.add_argument(
+        "--valid_feats", type=Path, required=True, metavar="DIR", help="its features (`extract`)"
+    )
     parser.add_argument("--tokens", type=Path, required=True, metavar="DIR", help="token list (`tokens`)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=0, help="threads; 0: as torch chooses")
+    parser.add_argument(
+        "--num_workers", type=int, default=0, help="processes that read ahead; changes no result"
+    )
     parser.add_argument("--ngpu", type=int, choices=(0, 1), default=0, help="train on a GPU")
     parser.add_argument("--drop_bad", action="store_true", help="leave unusable utterances out, with a count")
 
@@ -57,5 +65,6 @@ def run(args: argparse.Namespace) -> None:
         out=args.out,
         device="cuda" if args.ngpu else "cpu",
         drop_bad=args.drop_bad,
+        num_workers=args.num_workers,
     )
     print(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from sertoolkit.config import hash_of
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
 from sertoolkit.errors import DataError, report_faults
+from sertoolkit.features.loading import pad, read_ahead
+from sertoolkit.features.on_the_fly import AudioFeatures
 from sertoolkit.scoring.recognition import score_recognition
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.tasks.base import Task
@@ -59,14 +62,14 @@ class Transcribed:
     """Utterances with features and transcripts, checked.
 
     Attributes:
-        feats: features of all utterances
+        feats: features of all utterances, stored or computed from audio
         utt_ids: those that can be trained on
         texts: transcript of each
         targets: token numbers of each
 
     """
 
-    feats: ArkReader
+    feats: ArkReader | AudioFeatures
     utt_ids: list[str]
     texts: list[str]
     targets: list[list[int]]
@@ -74,7 +77,7 @@ class Transcribed:
     @classmethod
     def check(
         cls,
-        feats: ArkReader,
+        feats: ArkReader | AudioFeatures,
         text: Mapping[str, str],
         tokens: Tokens,
         encoder: Encoder,
@@ -97,13 +100,14 @@ class Transcribed:
         """
         kept: list[tuple[str, str, list[int]]] = []
         faults = []
+        num_frames = feats.fewest_frames if isinstance(feats, AudioFeatures) else feats.num_frames
         for utt_id in feats:
             transcript = text.get(plain_id(utt_id))
             try:
                 if transcript is None or not transcript.strip():
                     raise DataError("no transcript; add it to `text`")
                 target = tokens.encode(transcript)
-                _check_length(encoder, feats.num_frames[utt_id], target)
+                _check_length(encoder, num_frames[utt_id], target)
             except DataError as error:
                 faults.append(f"utterance {utt_id}: {error}")
             else:
@@ -124,6 +128,12 @@ class Transcribed:
         """Frames of each utterance."""
         return [self.feats.num_frames[utt_id] for utt_id in self.utt_ids]
 
+    def read(self, utt_id: str, epoch: int) -> np.ndarray:
+        """Features (T, D) of an utterance as it sounds in an epoch of training; from a store always the same."""
+        if isinstance(self.feats, AudioFeatures):
+            return self.feats.of_epoch(utt_id, epoch)
+        return self.feats[utt_id]
+
 
 class AsrTask(Task):
     """CTC training of an encoder.
@@ -135,6 +145,7 @@ class AsrTask(Task):
         tokens: the token list
         batch_size: of validation
         settings: all that a resumed training must share, for the fingerprint
+        num_workers: processes that read batches ahead; 0: none
 
     """
 
@@ -149,17 +160,32 @@ class AsrTask(Task):
         *,
         batch_size: int,
         settings: Mapping,
+        num_workers: int = 0,
     ) -> None:
         self.model, self.train, self.valid, self.tokens = model, train, valid, tokens
-        self.batch_size = batch_size
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self._ahead = read_ahead(train.feats.__getitem__, [])
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
         data = [[part.feats.meta, part.utt_ids, part.texts] for part in (train, valid)]
         self.fingerprint = hash_of([settings, tokens.to_state(), data])
 
+    def begin_epoch(self, epoch: int, batches: Sequence[np.ndarray]) -> None:
+        """Start to read the batches."""
+        self._ahead = read_ahead(
+            functools.partial(self.train.read, epoch=epoch),
+            [[self.utt_ids[index] for index in batch] for batch in batches],
+            num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def close(self) -> None:
+        """End the processes that read ahead; to be called also where training is stopped, for they would live on."""
+        self._ahead.close()
+
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """CTC loss, summed over frames and averaged over utterances."""
-        return self._loss(self.train, indices)[0]
+        return self._loss(self.train, indices, *next(self._ahead))[0]
 
     def validate(self) -> dict[str, float]:
         """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
@@ -168,7 +194,8 @@ class AsrTask(Task):
         order = np.argsort(self.valid.lengths, kind="stable")
         for start in range(0, len(order), self.batch_size):
             indices = order[start : start + self.batch_size]
-            loss, log_probs, lengths = self._loss(self.valid, indices)
+            features = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
+            loss, log_probs, lengths = self._loss(self.valid, indices, *features)
             total += loss.item() * len(indices)
             for index, ids in zip(indices, greedy_decode(log_probs, lengths), strict=True):
                 hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
@@ -177,11 +204,11 @@ class AsrTask(Task):
         return {"valid_loss": total / len(order), "valid_cer": scores["cer"], "valid_wer": scores["wer"]}
 
     def _loss(
-        self, data: Transcribed, indices: Sequence[int]
+        self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        features, lengths = pad([data.feats[data.utt_ids[index]] for index in indices])
         targets = [data.targets[index] for index in indices]
-        log_probs, lengths = self.model(features.to(self.device), lengths.to(self.device))
+        features = features.to(self.device, non_blocking=True)
+        log_probs, lengths = self.model(features, lengths.to(self.device))
         loss = functional.ctc_loss(
             log_probs.transpose(0, 1),
             torch.tensor(list(itertools.chain(*targets)), device=self.device),
@@ -191,23 +218,6 @@ class AsrTask(Task):
             reduction="sum",
         )
         return loss / len(targets), log_probs, lengths
-
-
-def pad(arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack matrices of different lengths.
-
-    Args:
-        arrays: each (T, D)
-
-    Returns:
-        zero-padded (B, T, D) float32, and lengths (B,) int64
-
-    """
-    lengths = torch.tensor([len(array) for array in arrays])
-    padded = torch.zeros(len(arrays), int(lengths.max()), arrays[0].shape[1])
-    for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)] = torch.from_numpy(np.array(array))
-    return padded, lengths
 
 
 def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from sertoolkit.audio.augmentation import Augmentation
 from sertoolkit.config import from_dict
 from sertoolkit.errors import ConfigError, suggest
 
@@ -76,6 +77,8 @@ class AsrConfig:
         stop_patience=2,
         bucket=True,
     )
+    augment: Augmentation | None = None
+    """How utterances of the training set sound, drawn anew each epoch; needs features that are computed on the fly."""
     seed: int = 1
     plugins: list[str] = dataclasses.field(default_factory=list)
     """Files of one's own plugins, relative to this file."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sertoolkit.config import dump_yaml, hash_of, to_dict
+from sertoolkit import registry
+from sertoolkit.config import dump_yaml, from_dict, hash_of, to_dict
 from sertoolkit.corpus.data_dir import DataDir
-from sertoolkit.errors import CheckpointError
+from sertoolkit.errors import CheckpointError, ConfigError
+from sertoolkit.features.dump import ExtractOptions
+from sertoolkit.features.on_the_fly import AudioFeatures
 from sertoolkit.inference.recogniser import MODEL_FILE, Recogniser
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader
@@ -30,13 +36,14 @@ def train_recogniser(
     config: AsrConfig,
     *,
     train_data: Path,
-    train_feats: Path,
+    train_feats: Path | None,
     valid_data: Path,
     valid_feats: Path,
     tokens_dir: Path,
     out: Path,
     device: str = "cpu",
     drop_bad: bool = False,
+    num_workers: int = 0,
 ) -> Path:
     """Train, and write ``model.safetensors``, ``config.yaml`` and ``train.jsonl`` into ``out``.
 
@@ -45,33 +52,44 @@ def train_recogniser(
     Args:
         config: encoder and optimisation
         train_data: data directory with transcripts
-        train_feats: feature store of the same utterances, tempo copies allowed
+        train_feats: feature store of the same utterances, tempo copies allowed; None: features are computed on the
+            fly from the audio of ``train_data``, as those of ``valid_feats`` were, at tempos and gains of ``config``
         valid_data: as ``train_data``; its character error rate selects the epoch
-        valid_feats: as ``train_feats``
+        valid_feats: feature store of its utterances
         tokens_dir: token list
         out: experiment folder
         device: as torch names it
         drop_bad: leave utterances out that CTC cannot learn from, with a count
+        num_workers: processes that read the training set ahead; changes no result
 
     Returns:
         path of the model
 
     Raises:
+        ConfigError: if ``config`` wants tempos and gains of features that are stored
         DataError: names every utterance that cannot be trained on
         CheckpointError: if ``out`` holds another training, or is damaged
         Stopped: on SIGTERM or Ctrl-C, the state saved
 
     """
     tokens = load_tokens(tokens_dir)
-    train_store = ArkReader(train_feats).verify()
-    frontend = {key: train_store.meta[key] for key in ("frontend", "frontend_conf")}
-    valid_store = ArkReader(valid_feats, expect=frontend).verify()
+    train_dir, valid_store = DataDir.read(train_data), ArkReader(valid_feats).verify()
+    frontend = {key: valid_store.meta[key] for key in ("frontend", "frontend_conf")}
+    if train_feats is None:
+        train_source = _audio(train_dir, config, valid_store.meta, out)
+    elif config.augment is None:
+        train_source = ArkReader(train_feats, expect=frontend).verify()
+    else:
+        raise ConfigError(
+            f"augment: the features in {train_feats} are stored, so tempo and gain cannot change; compute them on the"
+            " fly (--feats on_the_fly of a recipe), or set augment=null"
+        )
     torch.manual_seed(step_seed(config.seed, 0, 0))
     recogniser = Recogniser.build(
         encoder=config.encoder, encoder_conf=config.encoder_conf, tokens=tokens, **frontend
     )
     encoder = recogniser.encoder
-    train = Transcribed.check(train_store, DataDir.read(train_data).text, tokens, encoder, drop_bad=drop_bad)
+    train = Transcribed.check(train_source, train_dir.text, tokens, encoder, drop_bad=drop_bad)
     valid = Transcribed.check(valid_store, DataDir.read(valid_data).text, tokens, encoder, drop_bad=drop_bad)
     recogniser.model.to(device)
     task = AsrTask(
@@ -81,6 +99,7 @@ def train_recogniser(
         tokens,
         batch_size=config.training.batch_size,
         settings=to_dict(config),
+        num_workers=num_workers,
     )
     model_path = out / MODEL_FILE
     if _has_ended(model_path, task.fingerprint):
@@ -92,7 +111,7 @@ def train_recogniser(
     atomic.write_text(out / "environment.yaml", dump_yaml(environment()))
     num_parameters = sum(parameter.numel() for parameter in recogniser.model.parameters())
     logger.info("%s, %d parameters, %d utterances", config.encoder, num_parameters, len(train.utt_ids))
-    with stop_requests() as stop:
+    with stop_requests() as stop, contextlib.closing(task):
         trainer = Trainer(task, config.training, seed=config.seed, folder=out, stop=stop, show_progress=True)
         progress = trainer.run()
     recogniser.model.eval()
@@ -110,6 +129,19 @@ def train_recogniser(
     # Not in the file: a training that was interrupted shall end with the same bytes.
     logger.info("%s: trained in %.0f s, epoch %d kept", model_path, progress.seconds, progress.best_epoch)
     return model_path
+
+
+def _audio(data: DataDir, config: AsrConfig, stored: Mapping[str, Any], out: Path) -> AudioFeatures:
+    """The features of a data dir, made as those of a store."""
+    cls = registry.get("frontend", stored["frontend"])
+    options = ExtractOptions(resample=stored.get("resample", False), channel=stored.get("channel", "error"))
+    return AudioFeatures(
+        data,
+        cls(from_dict(cls.Config, stored["frontend_conf"], "frontend_conf")),
+        options=options,
+        augmentation=config.augment,
+        drop_list=out / "audio.bad",
+    )
 
 
 def _has_ended(path: Path, fingerprint: str) -> bool:

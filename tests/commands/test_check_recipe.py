@@ -218,3 +218,12 @@ def test_an_encoder_of_the_papers_size_is_asked_without_memory_for_its_weights()
     encoder = _build("ds2", {})
     assert encoder.layer_dims == [2000] * 5
     assert all(parameter.is_meta for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("feats", "fault"), [("ark", "augment: in the configuration needs"), ("on_the_fly", "")]
+)
+def test_stored_features_cannot_be_augmented(check, tmp_path: Path, feats: str, fault: str) -> None:
+    (tmp_path / "asr.yaml").write_text("augment: {tempo: [0.9, 1.1]}")
+    (line,) = check("--feats", feats, config="asr")
+    assert line.startswith(fault or "no fault found")

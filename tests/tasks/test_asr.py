@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+import multiprocessing
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from sertoolkit import registry
+from sertoolkit.audio.augmentation import Augmentation
+from sertoolkit.config import load_config
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.encoders.ds2 import DS2
 from sertoolkit.errors import CheckpointError, ConfigError, DataError, Stopped
+from sertoolkit.features.dump import ExtractOptions, extract
+from sertoolkit.features.loading import pad
+from sertoolkit.features.on_the_fly import AudioFeatures
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.storage.ark import ArkReader, ArkWriter
-from sertoolkit.tasks.asr import Transcribed, pad
+from sertoolkit.storage.tensors import load_tensors
+from sertoolkit.tasks.asr import AsrTask, CtcModel, Transcribed
 from sertoolkit.text.tokens import make_tokens
 from sertoolkit.training import recogniser as training_recogniser
 from sertoolkit.training.config import AsrConfig, Training
+from sertoolkit.training.loop import Trainer
 from sertoolkit.training.recogniser import train_recogniser
 
 SMALL = {"conv_channels": 2, "num_layers": 1, "hidden_size": 24}
 FRONTEND = {"kind": "features", "frontend": "power_spectrogram", "frontend_conf": {}, "frame_shift": 0.01}
 TOKENS = make_tokens(["AB A"], "char")
+SPECTROGRAM = registry.get("frontend", "power_spectrogram")
+PAPER = Path(__file__).parents[2] / "egs" / "librispeech_tedlium_voxforge" / "asr" / "conf" / "asr.yaml"
 
 
 def store(path, lengths, dim=161, **meta):
@@ -78,6 +93,27 @@ def test_all_faults_come_at_once_and_dropping_is_counted(tmp_path, encoder, capl
     assert "kept 1 of 3 utterances" in caplog.text
 
 
+def test_an_utterance_must_be_long_enough_at_its_highest_tempo(tmp_path, encoder):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=1280) / 10, 16000)  # 7 frames
+    data = DataDir(wav={"s-1": str(tmp_path / "a.wav")}, utt2spk={"s-1": "s"})
+
+    def check(tempo):
+        feats = AudioFeatures(
+            data,
+            SPECTROGRAM(SPECTROGRAM.Config()),
+            options=ExtractOptions(),
+            augmentation=Augmentation(tempo=(0.85, tempo)),
+            drop_list=tmp_path / "bad",
+        )
+        return Transcribed.check(feats, {"s-1": "ABAB"}, TOKENS, encoder)
+
+    assert check(1.0).lengths == [7]
+    with pytest.raises(
+        DataError, match="s-1: too short for its text: 3 frames after the encoder, CTC needs 4"
+    ):
+        check(1.3)
+
+
 def test_copies_share_the_transcript(tmp_path, encoder):
     feats = ArkReader(store(tmp_path / "f", {"s-1": 40, "s-1-tempo0.9": 44, "s-1-aug1": 42}))
     assert Transcribed.check(feats, {"s-1": "AB"}, TOKENS, encoder).texts == ["AB", "AB", "AB"]
@@ -109,6 +145,23 @@ def corpus(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def recordings(corpus, tmp_path_factory):
+    """Noises with transcripts, and the stored features of the validation set."""
+    root = tmp_path_factory.mktemp("recordings")
+    generator = np.random.default_rng(2)
+    for name, count in (("train", 7), ("valid", 2)):
+        data = DataDir()
+        for utt_id in (f"s-{name}{i}" for i in range(count)):
+            data.wav[utt_id], data.utt2spk[utt_id] = str(root / f"{utt_id}.wav"), "s"
+            data.text[utt_id] = "AB A"
+            noise = generator.normal(scale=0.1, size=int(generator.integers(4000, 7000)))
+            soundfile.write(root / f"{utt_id}.wav", noise, 16000)
+        data.write(root / name)
+    extract(root / "valid", SPECTROGRAM(SPECTROGRAM.Config()), root / "valid_feats")
+    return root
+
+
 def settings(**training):
     options = {
         "optimiser": "adam",
@@ -131,6 +184,71 @@ def train(corpus, out, config=None):
         tokens_dir=corpus / "tokens",
         out=out,
     )
+
+
+def train_on_the_fly(recordings, corpus, out, *, num_workers=0, augment=True, train_feats=None):
+    config = settings(max_epochs=2, batch_size=2)
+    return train_recogniser(
+        dataclasses.replace(config, augment=Augmentation() if augment else None),
+        train_data=recordings / "train",
+        train_feats=train_feats,
+        valid_data=recordings / "valid",
+        valid_feats=recordings / "valid_feats",
+        tokens_dir=corpus / "tokens",
+        out=out,
+        num_workers=num_workers,
+    )
+
+
+@pytest.fixture(scope="module")
+def on_the_fly(recordings, corpus, tmp_path_factory):
+    return train_on_the_fly(recordings, corpus, tmp_path_factory.mktemp("exp"))
+
+
+def assert_same_model(path, expected):
+    one, other = (load_tensors(file) for file in (path, expected))
+    assert one[1]["fingerprint"] == other[1]["fingerprint"]
+    assert all(torch.equal(one[0][name], other[0][name]) for name in other[0])
+
+
+def test_workers_that_read_ahead_change_nothing(recordings, corpus, on_the_fly, tmp_path):
+    assert_same_model(train_on_the_fly(recordings, corpus, tmp_path, num_workers=2), on_the_fly)
+
+
+def test_a_training_on_audio_that_was_stopped_resumes_to_the_same_bytes(
+    recordings, corpus, on_the_fly, tmp_path, monkeypatch
+):
+    class StoppingTrainer(training_recogniser.Trainer):
+        def run(self):
+            self.stop = lambda: 15 if self.progress.total_steps >= 6 else 0  # within the second epoch
+            return super().run()
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(training_recogniser, "Trainer", StoppingTrainer)
+        train_on_the_fly(recordings, corpus, tmp_path, num_workers=1)
+    assert not multiprocessing.active_children()  # at its end, python would wait for them
+    assert_same_model(train_on_the_fly(recordings, corpus, tmp_path), on_the_fly)
+
+
+def test_plain_audio_and_stored_features_train_the_same_weights(recordings, corpus, on_the_fly, tmp_path):
+    extract(recordings / "train", SPECTROGRAM(SPECTROGRAM.Config()), tmp_path / "feats")
+    plain, stored, augmented = (
+        Recogniser.load(path).model.state_dict()
+        for path in (
+            train_on_the_fly(recordings, corpus, tmp_path / "a", augment=False),
+            train_on_the_fly(
+                recordings, corpus, tmp_path / "b", augment=False, train_feats=tmp_path / "feats"
+            ),
+            on_the_fly,
+        )
+    )
+    assert all(torch.equal(plain[name], stored[name]) for name in plain)
+    assert not torch.equal(plain["output.weight"], augmented["output.weight"])
+
+
+def test_stored_features_cannot_be_augmented(recordings, corpus, tmp_path):
+    with pytest.raises(ConfigError, match="--feats on_the_fly of a recipe"):
+        train_on_the_fly(recordings, corpus, tmp_path, train_feats=recordings / "valid_feats")
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +320,21 @@ def test_features_of_another_frontend_are_refused(corpus, tmp_path):
             tokens_dir=corpus / "tokens",
             out=tmp_path / "exp",
         )
+
+
+def test_the_papers_encoder_learns_at_its_real_size(tmp_path):
+    """86 million parameters, two steps; a second step on the same utterances finds a lower loss."""
+    config = load_config(AsrConfig, PAPER)
+    torch.manual_seed(0)
+    encoder = registry.get("encoder", config.encoder)(DS2.Config(**config.encoder_conf))
+    model = CtcModel(encoder, TOKENS.size)
+    assert encoder.layer_dims == [2000] * 5
+    assert round(sum(weight.numel() for weight in model.parameters()) / 1e6) == 86
+    feats = ArkReader(store(tmp_path / "feats", {"s-1": 24, "s-2": 20}))
+    data = Transcribed.check(feats, {"s-1": "AB A", "s-2": "AB"}, TOKENS, encoder)
+    task = AsrTask(model, data, data, TOKENS, batch_size=2, settings={})
+    training = dataclasses.replace(config.training, max_epochs=2)
+    progress = Trainer(task, training, seed=config.seed, folder=tmp_path / "exp").run()
+    first, second = (epoch["train_loss"] for epoch in progress.history)
+    assert second < first
+    assert [epoch["learning_rate"] for epoch in progress.history] == pytest.approx([3e-4, 3e-4 / 1.1])

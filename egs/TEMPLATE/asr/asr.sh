@@ -27,7 +27,8 @@ option valid_set valid "data dir of the validation set, which selects the epoch"
 option test_sets test "data dirs to decode and score"
 
 option frontend power_spectrogram "features of the recogniser"
-option tempo "1.0" 'copies of the training set, e.g. "0.9 1.0 1.1"'
+option feats ark "of the training set: ark (stored), or on_the_fly: from audio in every epoch, at a tempo and gain of its own"
+option tempo "1.0" 'stored copies of the training set, e.g. "0.9 1.0 1.1"'
 option extract_args "" 'more options of sertoolkit extract, e.g. --extract_args "--resample --max_dur 60"'
 option token_type char "char, bpe or unigram"
 option nbpe:count 500 "number of tokens, for bpe and unigram"
@@ -37,7 +38,7 @@ option train_args "" "more options of sertoolkit train-asr, e.g. --train_args --
 parse_options "$@"
 
 asr_exp=$expdir/asr${asr_tag:+_$asr_tag}
-feats=$dumpdir/$frontend
+dump=$dumpdir/$frontend
 read -ra local_data_words <<<"$local_data_opts"
 read -ra data_script_names <<<"$data_scripts"
 read -ra extract_words <<<"$extract_args"
@@ -46,6 +47,8 @@ read -ra train_cmd_words <<<"$train_cmd"
 read -ra test_names <<<"$test_sets"
 read -ra settings <<<"$asr_args"
 sets=("$train_set" "$valid_set" "${test_names[@]}")
+stored=("${sets[@]}") # sets with stored features
+if [ "$feats" = on_the_fly ]; then stored=("${sets[@]:1}"); fi
 overrides=()
 for setting in "${settings[@]}"; do overrides+=(--set "$setting"); done
 
@@ -59,8 +62,8 @@ stage_outputs "${sets[@]/#/$datadir/}"
 add_stage 1 features "compute features" "$dumpdir"
 stage_options frontend tempo extract_args
 if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi # audio may change where no list does
-stage_inputs "${sets[@]/#/$datadir/}"
-stage_outputs "${sets[@]/#/$feats/}"
+stage_inputs "${stored[@]/#/$datadir/}"
+stage_outputs "${stored[@]/#/$dump/}"
 add_stage 2 tokens "make the token list from training transcripts" "$asr_exp"
 stage_options token_type
 if [ "$token_type" != char ]; then stage_options nbpe; fi
@@ -69,10 +72,17 @@ stage_outputs "$asr_exp/tokens"
 add_stage 3 train "train the recogniser" "$asr_exp"
 stage_options asr_args train_args
 stage_inputs "$asr_config" "$asr_exp/tokens"
-for name in "$train_set" "$valid_set"; do stage_inputs "$datadir/$name/text" "$feats/$name"; done
+if [ "$feats" = ark ]; then
+  stage_inputs "$datadir/$train_set/text" "$dump/$train_set"
+else
+  stage_options feats
+  stage_inputs "$datadir/$train_set"
+  if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi
+fi
+stage_inputs "$datadir/$valid_set/text" "$dump/$valid_set"
 stage_outputs "$asr_exp/model.safetensors" "$asr_exp/config.yaml"
 add_stage 4 decode "write what it hears" "$asr_exp"
-stage_inputs "$asr_exp/model.safetensors" "${test_names[@]/#/$feats/}"
+stage_inputs "$asr_exp/model.safetensors" "${test_names[@]/#/$dump/}"
 for name in "${test_names[@]}"; do stage_outputs "$asr_exp/decode_$name/text"; done
 add_stage 5 score "character and word error rates" "$asr_exp"
 for name in "${test_names[@]}"; do
@@ -89,8 +99,17 @@ preflight() {
   check_corpus
   if will_run features || will_run train; then checked+=(--asr_frontend "$frontend"); fi
   if will_run tokens; then checked+=(--token_type "$token_type"); fi
-  if will_run train; then checked+=(--asr_config "$asr_config" "${overrides[@]}"); fi
+  if will_run train; then checked+=(--asr_config "$asr_config" "${overrides[@]}" --feats "$feats"); fi
   if [ ${#checked[@]} -gt 0 ]; then check sertoolkit check-recipe "${checked[@]}"; fi
+  case $feats in
+    ark) ;;
+    on_the_fly)
+      if [ "$tempo" != 1.0 ]; then
+        fault "--tempo $tempo makes stored copies; with --feats on_the_fly the configuration says it (augment:)"
+      fi
+      ;;
+    *) fault "--feats $feats: expected ark or on_the_fly" ;;
+  esac
   case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1" ;; esac
 }
 
@@ -109,10 +128,10 @@ stage_data() {
   if [ -n "$drop" ]; then run sertoolkit fix-data --data_dir "${sets[@]/#/$datadir/}" --drop "$drop"; fi
 }
 stage_features() {
-  for name in "${sets[@]}"; do
+  for name in "${stored[@]}"; do
     copies=()
     if [ "$name" = "$train_set" ] && [ "$tempo" != 1.0 ]; then copies=(--tempo "$tempo"); fi
-    run sertoolkit extract --data_dir "$datadir/$name" --frontend "$frontend" --out "$feats/$name" --nj "$nj" \
+    run sertoolkit extract --data_dir "$datadir/$name" --frontend "$frontend" --out "$dump/$name" --nj "$nj" \
       "${copies[@]}" "${extract_words[@]}"
   done
 }
@@ -122,14 +141,16 @@ stage_tokens() {
   run sertoolkit tokens --text "$datadir/$train_set/text" --kind "$token_type" "${size[@]}" --out "$asr_exp/tokens"
 }
 stage_train() {
+  local trained_on=(--train_feats "$dump/$train_set")
+  if [ "$feats" = on_the_fly ]; then trained_on=(--num_workers "$nj"); fi
   run "${train_cmd_words[@]}" sertoolkit train-asr --config "$asr_config" "${overrides[@]}" \
-    --train_data "$datadir/$train_set" --train_feats "$feats/$train_set" \
-    --valid_data "$datadir/$valid_set" --valid_feats "$feats/$valid_set" \
+    --train_data "$datadir/$train_set" "${trained_on[@]}" \
+    --valid_data "$datadir/$valid_set" --valid_feats "$dump/$valid_set" \
     --tokens "$asr_exp/tokens" --out "$asr_exp" --nj "$nj" --ngpu "$ngpu" "${train_words[@]}"
 }
 stage_decode() {
   for name in "${test_names[@]}"; do
-    run sertoolkit decode --asr_exp "$asr_exp" --feats "$feats/$name" --out "$asr_exp/decode_$name"
+    run sertoolkit decode --asr_exp "$asr_exp" --feats "$dump/$name" --out "$asr_exp/decode_$name"
   done
 }
 stage_score() {

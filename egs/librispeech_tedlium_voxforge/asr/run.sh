@@ -8,5 +8,5 @@ set -euo pipefail
 
 exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
-  --train_set train --valid_set valid --test_sets "test_clean test_other test_tedlium test_voxforge" \
+  --feats on_the_fly --train_set train --valid_set valid --test_sets "test_clean test_other test_tedlium test_voxforge" \
   -- "$@"
