@@ -37,6 +37,7 @@ stage_outputs "$expdir/model"
 preflight() {
   if [ "$word" = bad ]; then fault "word bad is wrong"; fi
   if will_run features && [ "$word" = bad ]; then fault "features need another word"; fi
+  check sh -c 'case $1 in bad) code=2 ;; crash) code=1 ;; *) exit 0 ;; esac; echo "about $1"; exit "$code"' - "$word"
 }
 stage_download() { run touch "$expdir/fetched"; }
 stage_data() {
@@ -52,7 +53,7 @@ stage_features() {
 }
 stage_train() {
   if [ "$word" = slow ]; then run python3 "$RECIPE_DIR/slow.py" "$expdir"; fi
-  run cp "$expdir/features" "$expdir/model"
+  if [ "$word" != lost ]; then run cp "$expdir/features" "$expdir/model"; fi
 }
 after_stages() { printf 'model: %s\\n' "$expdir/model"; }
 run_stages "$expdir"
@@ -213,7 +214,22 @@ def test_preflight_names_all_that_is_missing_before_anything_runs(recipe: Path) 
     output = run(recipe, "--word", "bad", code=2)
     assert "error: word bad is wrong" in output
     assert "error: features need another word" in output
+    assert "error: about bad" in output
     assert not (recipe.parent / "exp").exists()
+
+
+def test_a_check_that_breaks_is_shown_as_it_is_and_no_fault(recipe: Path) -> None:
+    output = run(recipe, "--word", "crash", code=1)
+    assert output.startswith("about crash\n")
+    assert "error: the settings could not be checked" in output
+
+
+def test_a_stage_that_ends_well_without_its_output_fails_by_name(recipe: Path) -> None:
+    output = run(recipe, "--word", "lost", code=1)
+    assert "stage train ended without an error, but: 1 fault" in output
+    assert f"{recipe.parent}/exp/model was not made" in output
+    assert ran(output) == ["data", "features"]
+    assert re.search(r"train\s+open\s+was not finished", run(recipe, "--status", "--word", "lost"))
 
 
 def test_a_failing_command_stops_its_stage_and_is_named_with_its_line(recipe: Path) -> None:
