@@ -61,7 +61,7 @@ def _kinds(fold: Fold, text: Mapping[str, str]) -> Iterator[tuple[str, np.ndarra
     kinds = {
         "seen": [utt_id in seen for utt_id in fold.test],
         "unseen": [utt_id not in seen for utt_id in fold.test],
-        **{said: [bool(play) and play[1] == word for play in plays] for word, said in _SAID.items()},
+        **{said: [play is not None and play[1] == word for play in plays] for word, said in _SAID.items()},
     }
     for said, mine in kinds.items():
         if any(mine):

@@ -48,6 +48,26 @@ def layer_dir(root: Path, layer: int, form: str) -> Path:
     return root / WORDS if form == WORDS else root / f"layer-{layer}" / form
 
 
+def open_features(recogniser: Recogniser, feats_dir: Path) -> ArkReader:
+    """Features that a recogniser's encoder can read.
+
+    Raises:
+        ArkError: if they were made by another frontend, or utterances are too short
+
+    """
+    encoder = recogniser.encoder
+    feats = ArkReader(
+        feats_dir, expect={"frontend": recogniser.frontend_name, "frontend_conf": recogniser.frontend_conf}
+    )
+    short = [utt_id for utt_id, length in feats.num_frames.items() if length < encoder.min_frames]
+    if short:
+        raise ArkError(
+            f"{feats_dir}: {len(short)} utterances have fewer than the {encoder.min_frames} frames that the encoder "
+            f"needs: {', '.join(short[:5])}; take them out of the data directory"
+        )
+    return feats
+
+
 def store_layers(
     recogniser: Recogniser,
     feats_dir: Path,
@@ -80,15 +100,7 @@ def store_layers(
             raise ConfigError(f"layer {layer}: the encoder has layers 1 to {len(encoder.layer_dims)}")
         if form not in FORMS:
             raise ConfigError(f"form {form!r}: expected one of {', '.join(FORMS)}")
-    feats = ArkReader(
-        feats_dir, expect={"frontend": recogniser.frontend_name, "frontend_conf": recogniser.frontend_conf}
-    ).verify()
-    short = [utt_id for utt_id, length in feats.num_frames.items() if length < encoder.min_frames]
-    if short:
-        raise ArkError(
-            f"{feats_dir}: {len(short)} utterances have fewer than the {encoder.min_frames} frames that the encoder "
-            f"needs: {', '.join(short[:5])}; take them out of the data directory"
-        )
+    feats = open_features(recogniser, feats_dir).verify()
     metas = {
         (layer, form): {
             "kind": "layer",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sertoolkit.encoders.layers import open_features
 from sertoolkit.errors import ConfigError
 from sertoolkit.heads.base import Head
 from sertoolkit.inference.recogniser import Recogniser
@@ -25,7 +26,7 @@ class EncoderInputs(HeadInputs):
 
     Raises:
         ConfigError: if one of them is not given, or the encoder has no such layer
-        ArkError: if a store is missing, damaged, or of another frontend
+        ArkError: if a store is missing, damaged, or of another frontend, or utterances are too short
         CheckpointError: if the recogniser is missing or damaged
 
     """
@@ -46,12 +47,11 @@ class EncoderInputs(HeadInputs):
         wrong = [layer for layer in layers if layer > count]
         if wrong:
             raise ConfigError(f"layers {wrong}: the encoder has layers 1 to {count}")
+        self._feats = open_features(self.recogniser, feats_dir)
         super().__init__(head, layers, side_dir=side_dir, layers_dir=feats_dir)
 
     def _open_layers(self, root: Path | None, layers: Sequence[int]) -> list[ArkReader]:
-        recogniser = self.recogniser
-        expect = {"frontend": recogniser.frontend_name, "frontend_conf": recogniser.frontend_conf}
-        return [ArkReader(root, expect=expect)]
+        return [self._feats]
 
     @property
     def layer_dims(self) -> list[int]:
