@@ -198,7 +198,6 @@ def extract(
         digests = _write(bar, writer, faults, drop_list)
         # of the samples, so the same on another machine and after a copy
         writer.meta["input_hash"] = hash_of(digests)
-    Path(drop_list).unlink(missing_ok=True)  # of an earlier call
     for group in duplicates(digests):
         logger.warning("%s: the same audio under %d ids: %s", data_dir, len(group), ", ".join(group[:5]))
     return len(items) * len(options.variants(""))
@@ -284,8 +283,9 @@ def _duration_fault(duration: float, frontend: Frontend, options: ExtractOptions
 
 
 def _refuse(faults: Faults, drop_list: str) -> None:
-    """Raise if there are faults, and list the utterances that have them."""
+    """Raise if there are faults, and list the utterances that have them; without, the list of an earlier call goes."""
     if not faults:
+        Path(drop_list).unlink(missing_ok=True)
         return
     write_drop_list(drop_list, {utt_id: reason for utt_id, (reason, _) in faults.items()})
     title = (
