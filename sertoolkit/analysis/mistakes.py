@@ -45,13 +45,13 @@ def mistake_rows(
         members: of all systems
         resolved: their protocol
         system: whose mistakes
-        data_dir: tells transcript and recording of each
+        data_dir: tells the transcript of each
 
     Returns:
         at most ``NUM_WORST`` dicts with ``system utt_id truth predicted posterior truth_posterior num_wrong
-        num_runs others_wrong text path start end``: posteriors are means over seeds in [0, 1],
+        num_runs others_wrong text``: posteriors are means over seeds in [0, 1],
         ``others_wrong`` is the share of the trainings of other systems that err on the utterance (NaN where
-        there are none), ``path start end`` (seconds) are the recording, empty without ``data_dir``
+        there are none), ``text`` is empty without ``data_dir``
 
     """
     classes = resolved.protocol.classes
@@ -88,16 +88,5 @@ def mistake_rows(
         }
         rows.append(row)
     rows.sort(key=lambda row: (-row["posterior"], row["utt_id"]))
-    return [row | _recording(row["utt_id"], data_dir) for row in rows[:NUM_WORST]]
-
-
-def _recording(utt_id: str, data_dir: DataDir | None) -> dict[str, Any]:
-    if data_dir is None:
-        return {"text": "", "path": "", "start": "", "end": ""}
-    path, start, end = data_dir.audio(utt_id)
-    return {
-        "text": data_dir.text.get(utt_id, ""),
-        "path": str(Path(path).absolute()),
-        "start": start,
-        "end": "" if end is None else end,
-    }
+    texts = data_dir.text if data_dir else {}
+    return [row | {"text": texts.get(row["utt_id"], "")} for row in rows[:NUM_WORST]]

@@ -34,6 +34,22 @@ Correlations = Mapping[str, Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
+class Recording:
+    """One utterance and its prosody.
+
+    Args:
+        utt_id: which
+        waveform: mono (num_samples,), in [-1, 1], 16 kHz
+        curves: by name
+
+    """
+
+    utt_id: str
+    waveform: np.ndarray
+    curves: dict[str, Curve]
+
+
+@dataclass(frozen=True)
 class Heard:
     """What the encoder makes of one utterance, beside its prosody.
 
@@ -57,38 +73,51 @@ def sample_utterances(utt_ids: Iterable[str], num_utts: int, *, seed: int) -> li
     return order[:num_utts].tolist()
 
 
-def listen(recogniser: Recogniser, data_dir: DataDir, utt_ids: Iterable[str]) -> Iterator[Heard]:
-    """Run the encoder and openSMILE over recordings, one after another.
+def record(data_dir: DataDir, utt_ids: Iterable[str]) -> list[Recording]:
+    """Read utterances, and run openSMILE over them, in the given order.
+
+    Raises:
+        AudioError: if a recording cannot be read
+
+    """
+    prosody, recordings = Prosody(), []
+    for utt_id in utt_ids:
+        path, start, end = data_dir.audio(utt_id)
+        # what to do about rate and channels was the user's choice when features were made of them
+        waveform, _ = read_audio(
+            path, start=start, end=end, sampling_rate=prosody.sampling_rate, resample=True, channel="mix"
+        )
+        recordings.append(Recording(utt_id, waveform, prosody.curves(waveform)))
+    return recordings
+
+
+def listen(recogniser: Recogniser, recordings: Iterable[Recording]) -> Iterator[Heard]:
+    """Run the encoder over recordings, one after another.
 
     Args:
         recogniser: lends its encoder, all layers
-        data_dir: where the recordings are
-        utt_ids: which
+        recordings: utterances
 
     Yields:
         utterances in the given order
 
     Raises:
-        AudioError: if a recording cannot be read
         ConfigError: if the recogniser hears another sampling rate than openSMILE's configuration
 
     """
     from sertoolkit.tasks.asr import pad
 
-    frontend, encoder, prosody = recogniser.build_frontend(), recogniser.encoder.freeze(), Prosody()
+    frontend, encoder = recogniser.build_frontend(), recogniser.encoder.freeze()
     rate = frontend.sampling_rate
-    if rate != prosody.sampling_rate:
-        raise ConfigError(f"the recogniser hears {rate} Hz, loudness and pitch need {prosody.sampling_rate}")
+    if rate != Prosody.sampling_rate:
+        raise ConfigError(f"the recogniser hears {rate} Hz, loudness and pitch need {Prosody.sampling_rate}")
     shift = frontend.frame_shift * encoder.subsampling
-    for utt_id in utt_ids:
-        path, start, end = data_dir.audio(utt_id)
-        # what to do about rate and channels was the user's choice when features were made of them
-        waveform, _ = read_audio(path, start=start, end=end, sampling_rate=rate, resample=True, channel="mix")
-        layers, lengths = encoder(*pad([frontend(waveform, rate)]))
+    for recording in recordings:
+        layers, lengths = encoder(*pad([frontend(recording.waveform, rate)]))
         # the shortest recording that gives a frame is one window
         times = np.arange(int(lengths[0])) * shift + frontend.min_samples / rate / 2
         arrays = [layer[0, : len(times)].numpy() for layer in layers]
-        yield Heard(utt_id, times, arrays, prosody.curves(waveform))
+        yield Heard(recording.utt_id, times, arrays, recording.curves)
 
 
 def correlate(activations: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -169,6 +198,21 @@ def best_neurons(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, An
         if row["curve"] not in best or abs(row["r_search"]) > abs(best[row["curve"]]["r_search"]):
             best[row["curve"]] = row
     return best
+
+
+def num_counted(best: Mapping[str, Mapping[str, Any]], half: str) -> str:
+    """How many utterances had enough frames for each curve, in words.
+
+    Args:
+        best: of :func:`best_neurons`
+        half: ``num_search`` or ``num_held_out``
+
+    Examples:
+        >>> num_counted({"loudness": {"num_search": 25}, "pitch": {"num_search": 21}}, "num_search")
+        '25 for loudness, 21 for pitch'
+
+    """
+    return ", ".join(f"{row[half]} for {name}" for name, row in best.items())
 
 
 def plot_neurons(

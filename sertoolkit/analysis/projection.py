@@ -20,6 +20,7 @@ _NUM_COMPONENTS = (
     50  # of the principal components that t-SNE reads (van der Maaten and Hinton 2008, section 4.2)
 )
 _PERPLEXITY = 30.0
+_NUM_STEPS = 500  # half of them make the clusters; from there on the picture hardly changes
 _BATCH = 32
 
 
@@ -111,7 +112,8 @@ def project(vectors: np.ndarray, *, seed: int) -> np.ndarray:
     num_components = min(_NUM_COMPONENTS, *vectors.shape)
     components = PCA(num_components, random_state=seed).fit_transform(vectors)
     perplexity = min(_PERPLEXITY, (len(vectors) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
+    tsne = TSNE(perplexity=perplexity, init="pca", max_iter=_NUM_STEPS, random_state=seed)
+    return tsne.fit_transform(components)
 
 
 def projection_rows(

@@ -27,7 +27,7 @@ writes to EXP/analysis (--out), each as TSV (all systems) and PNG (the best syst
   speakers     accuracy by test speaker
   sentences    scores on sentences that are, and are not, said in training (TSV)  needs --data_dir
   genders      UAR of women and men                                               needs --data_dir
-  mistakes     what the best system gets wrong with most confidence (TSV alone; --data_dir adds the recordings)
+  mistakes     what the best system gets wrong with most confidence (TSV alone; --data_dir adds the texts)
 and figures.json, which says what each figure shows. What an option is missing for is left out, and named.
 All systems must have the same folds and seeds; a missing member is an error that names it."""
 
@@ -96,8 +96,6 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.scoring.table import score_members
     from sertoolkit.storage.atomic import atomic_dir
 
-    if args.exp is None:
-        raise ConfigError("nothing to analyse: give --exp")
     if args.num_utts < 4:
         raise ConfigError(f"--num_utts {args.num_utts}: expected at least 4, two to search and two to report")
     if args.ser_config is not None:
@@ -196,7 +194,9 @@ def _neurons(a: _Analysis) -> str:
         correlate_all,
         listen,
         neuron_rows,
+        num_counted,
         plot_neurons,
+        record,
         sample_utterances,
     )
     from sertoolkit.inference.recogniser import Recogniser
@@ -206,10 +206,11 @@ def _neurons(a: _Analysis) -> str:
     recogniser = Recogniser.load(a.args.asr_exp)
     utt_ids = sample_utterances(a.utt_ids, a.args.num_utts, seed=a.args.seed)
     networks = {"trained": recogniser, "random": recogniser.untrained(seed=a.args.seed)}
+    recordings = record(a.data_dir, utt_ids)
     rows = [
         {"weights": weights, **row}
         for weights, network in networks.items()
-        for row in neuron_rows(correlate_all(listen(network, a.data_dir, utt_ids)))
+        for row in neuron_rows(correlate_all(listen(network, recordings)))
     ]
     if not rows:
         return "left out, the utterances are too short to compare curves"
@@ -224,13 +225,14 @@ def _neurons(a: _Analysis) -> str:
         "neurons",
         "Neurons that follow loudness and pitch",
         "The neuron of all layers whose activation has the highest absolute Pearson correlation with the curve, mean"
-        f" over {len(utt_ids) // 2} utterances drawn at random, and its mean over {len(utt_ids) - len(utt_ids) // 2}"
-        f" others: {found}. The same network with random weights, searched likewise, is the control: what it reaches is"
-        " not due to training. Shown beside the curve for two of these others (Figure 6 of the paper). Pitch counts"
-        " voiced frames alone; where r is negative, the axis of the activation is turned round.",
+        f" over utterances drawn at random ({num_counted(best, 'num_search')}), and its mean over others"
+        f" ({num_counted(best, 'num_held_out')}); utterances with too few frames do not count: {found}. The same"
+        " network with random weights, searched likewise, is the control: what it reaches is not due to training. Shown"
+        " beside the curve for two of these others (Figure 6 of the paper). Pitch counts voiced frames alone; where r is"
+        " negative, the axis of the activation is turned round.",
         f"Activation over time beside loudness and pitch in two utterances. {found}.",
     )
-    plot_neurons(best, list(listen(recogniser, a.data_dir, utt_ids[-2:])), path)
+    plot_neurons(best, list(listen(recogniser, recordings[-2:])), path)
     return found
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from sertoolkit.commands.score import add_member_options, add_test_options, score_chosen
 
 HELP = """Write RESULTS.md: table, tests, verdicts, protocol with its counts, figures, command, environment, costs;
-and with --html the same as one file that a browser shows, with the recordings that were mistaken.
+and with --html the same as one file that a browser shows, with the utterances that were mistaken.
 
   sertoolkit report --exp exp/ser --protocol_dir exp/ser/protocol --out exp/ser/RESULTS.md \\
       --title "EmoDB, four classes" --command "./run.sh --corpus_dir /corpora/EmoDB"
 
 Everything is recomputed from predictions, as by `sertoolkit score`, whose options choose what is read and compared.
 Figures are linked if `sertoolkit analyse` has drawn them. A member that is missing is an error that names it; of a
-choice of --folds the report says PARTIAL."""
+choice of --folds the report says so. With --players the HTML plays the mistaken utterances from the data dir's
+recordings; it then names their paths on this machine: leave it out of what is passed on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,24 +25,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_test_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report to write")
     parser.add_argument("--html", type=Path, metavar="FILE", help="the report as one HTML file, too")
+    parser.add_argument(
+        "--players", type=Path, metavar="DIR", help="data dir whose recordings the HTML plays; default: none"
+    )
     parser.add_argument("--title", default="Results", help="first line of the report")
     parser.add_argument("--command", default="(command not recorded)", help="what made the results, as typed")
 
 
 def run(args: argparse.Namespace) -> None:
     """Compose and write."""
+    from sertoolkit.corpus.data_dir import DataDir
     from sertoolkit.corpus.protocol import read_protocol
+    from sertoolkit.errors import ConfigError
+    from sertoolkit.report.facts import collect_facts
     from sertoolkit.report.markdown import compose_results
     from sertoolkit.storage.atomic import write_text
 
+    if args.players and not args.html:
+        raise ConfigError("--players: only the HTML report plays recordings; give --html FILE too")
     resolved = read_protocol(args.protocol_dir)
     members, scores = score_chosen(args, resolved)
-    reports = {args.out: compose_results}
+    facts = collect_facts(args.exp, resolved, members, scores, title=args.title, command=args.command)
+    reports = {args.out: compose_results(facts, args.exp, out=args.out)}
     if args.html:
         from sertoolkit.report.html import compose_html
 
-        reports[args.html] = compose_html
-    for out, compose in reports.items():
-        text = compose(args.exp, resolved, members, scores, out=out, title=args.title, command=args.command)
+        players = DataDir.read(args.players) if args.players else None
+        reports[args.html] = compose_html(facts, args.exp, out=args.html, players=players)
+    for out, text in reports.items():
         write_text(out, text)
         print(f"{len(members)} members: {out}")

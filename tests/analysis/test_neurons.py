@@ -19,6 +19,7 @@ from sertoolkit.analysis.neurons import (
     listen,
     neuron_rows,
     plot_neurons,
+    record,
     sample_utterances,
 )
 from sertoolkit.analysis.prosody import LOUDNESS, PITCH, Curve
@@ -124,7 +125,7 @@ def test_encoder_and_curves_share_one_clock(tmp_path: Path) -> None:
     )
     recogniser.model.eval()
 
-    (heard,) = listen(recogniser, data_dir, ["s-a"])
+    (heard,) = listen(recogniser, record(data_dir, ["s-a"]))
 
     assert [layer.shape for layer in heard.layers] == [(len(heard.times), 16)] * 2
     steps = np.abs(np.diff(heard.layers[0], axis=0)).sum(axis=1)

@@ -14,6 +14,8 @@ from sertoolkit.analysis.mistakes import mistake_rows
 from sertoolkit.analysis.tables import rows_tsv
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.errors import DataError
+from sertoolkit.report.facts import collect_facts
 from sertoolkit.report.html import compose_html
 from sertoolkit.scoring.comparison import compare_systems
 from sertoolkit.scoring.members import read_members
@@ -58,13 +60,20 @@ def compose(exp: Path, add_member: Callable[..., Path], resolved: ResolvedProtoc
             for seed in (1, 2):
                 add_member(system, fold, seed, wrong=seed)
 
-    def make(*, folds: list[str] | None = None, tested: bool = True, title: str = "Title") -> Page:
+    def make(
+        *,
+        folds: list[str] | None = None,
+        tested: bool = True,
+        title: str = "Title",
+        players: DataDir | None = None,
+    ) -> Page:
         members = read_members(exp, resolved, folds=folds)
         scores = score_members(members, resolved)
         if tested:
             scores["tests"] = compare_systems(count_members(members, resolved), resolved)
         out = exp / "report.html"
-        return Page(compose_html(exp, resolved, members, scores, out=out, title=title, command="./run.sh"))
+        facts = collect_facts(exp, resolved, members, scores, title=title, command="./run.sh")
+        return Page(compose_html(facts, exp, out=out, players=players))
 
     return make
 
@@ -82,8 +91,10 @@ def figure(exp: Path) -> bytes:
 
 
 @pytest.fixture
-def recordings(exp: Path, resolved: ResolvedProtocol, compose: Callable[..., Page], tmp_path: Path) -> Path:
-    """Mistakes of mp-2 with recordings in a folder whose name needs quoting."""
+def recordings(
+    exp: Path, resolved: ResolvedProtocol, compose: Callable[..., Page], tmp_path: Path
+) -> DataDir:
+    """Mistakes of mp-2; their recordings, in a folder whose name needs quoting."""
     folder = tmp_path / "my corpus#1"
     folder.mkdir()
     (folder / "a.wav").write_bytes(b"")
@@ -96,7 +107,7 @@ def recordings(exp: Path, resolved: ResolvedProtocol, compose: Callable[..., Pag
     )
     rows = mistake_rows(exp, read_members(exp, resolved), resolved, "mp-2", data_dir=data_dir)
     write_text(exp / "analysis" / "mistakes.tsv", rows_tsv(rows))
-    return folder / "a.wav"
+    return data_dir
 
 
 def test_bare_experiment_has_scores_protocol_and_making_alone(compose: Callable[..., Page]) -> None:
@@ -109,7 +120,7 @@ def test_bare_experiment_has_scores_protocol_and_making_alone(compose: Callable[
 
 
 def test_whole_experiment_has_every_section_once(
-    compose: Callable[..., Page], figure: bytes, recordings: Path
+    compose: Callable[..., Page], figure: bytes, recordings: DataDir
 ) -> None:
     ids = [attributes["id"] for attributes in compose().all("section")]
 
@@ -117,9 +128,9 @@ def test_whole_experiment_has_every_section_once(
 
 
 def test_nothing_is_fetched_from_outside(
-    compose: Callable[..., Page], figure: bytes, recordings: Path
+    compose: Callable[..., Page], figure: bytes, recordings: DataDir
 ) -> None:
-    page = compose()
+    page = compose(players=recordings)
 
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
     references = [
@@ -130,12 +141,12 @@ def test_nothing_is_fetched_from_outside(
     assert all(attributes["src"].startswith("data:image/png;base64,") for attributes in page.all("img"))
 
 
-def test_every_tag_is_closed(compose: Callable[..., Page], figure: bytes, recordings: Path) -> None:
+def test_every_tag_is_closed(compose: Callable[..., Page], figure: bytes, recordings: DataDir) -> None:
     assert compose().open == []
 
 
-def test_page_can_be_read_aloud(compose: Callable[..., Page], figure: bytes, recordings: Path) -> None:
-    page = compose()
+def test_page_can_be_read_aloud(compose: Callable[..., Page], figure: bytes, recordings: DataDir) -> None:
+    page = compose(players=recordings)
 
     assert page.all("html") == [{"lang": "en"}]
     assert [name for name, value in page.all("meta")[1].items() if "width=device-width" in (value or "")]
@@ -145,7 +156,9 @@ def test_page_can_be_read_aloud(compose: Callable[..., Page], figure: bytes, rec
     assert all(attributes["scope"] in ("col", "row") for attributes in page.all("th"))
 
 
-def test_values_are_escaped(compose: Callable[..., Page], figure: bytes, recordings: Path, exp: Path) -> None:
+def test_values_are_escaped(
+    compose: Callable[..., Page], figure: bytes, recordings: DataDir, exp: Path
+) -> None:
     write_yaml(exp / "config.yaml", {"systems": {EVIL: EVIL}})
     write_yaml(exp / "environment.yaml", {"torch": EVIL})
 
@@ -166,13 +179,29 @@ def test_figure_is_inside_the_page(compose: Callable[..., Page], figure: bytes) 
 
 
 def test_player_finds_the_part_of_the_recording(
-    compose: Callable[..., Page], recordings: Path, exp: Path
+    compose: Callable[..., Page], recordings: DataDir, exp: Path
 ) -> None:
-    source = compose().all("audio")[0]["src"]
+    source = compose(players=recordings).all("audio")[0]["src"]
 
     path, _, part = source.partition("#")
-    assert (exp / unquote(path)).resolve() == recordings.resolve()
+    assert (exp / unquote(path)).resolve() == Path(recordings.wav["reco"]).resolve()
     assert part == "t=1.5,2"
+
+
+def test_page_without_players_names_no_place(
+    compose: Callable[..., Page], recordings: DataDir, tmp_path: Path
+) -> None:
+    page = compose()
+
+    assert page.all("audio") == []
+    told = page.text + str(page.tags)
+    assert "s0-anger0" in told
+    assert not [part for part in ("a.wav", "my%20corpus", tmp_path.name) if part in told]
+
+
+def test_players_of_another_data_dir_are_refused(compose: Callable[..., Page], recordings: DataDir) -> None:
+    with pytest.raises(DataError, match="--players"):
+        compose(players=DataDir())
 
 
 def test_table_holds_the_scores(compose: Callable[..., Page]) -> None:
