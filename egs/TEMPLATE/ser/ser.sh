@@ -62,7 +62,8 @@ lacks() {
 # True where a run would not give the recipe's own results.
 is_variant() {
   local name own
-  for name in asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args plugin; do
+  for name in asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args \
+    plugin; do
     own=${option_default[$name]}
     if [ "${!name}" != "$own" ] && ! [ "${!name}" -ef "$own" ]; then return 0; fi
   done
@@ -207,8 +208,8 @@ stage_train() {
   local encoded=()
   if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers" --asr_exp "$frozen" --asr_feats "$asr_feats"); fi
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
-    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" --nj "$nj" \
-    --cohort "$cohort"
+    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" \
+    --nj "$nj" --cohort "$cohort"
 }
 stage_score() {
   local name
