@@ -108,7 +108,7 @@ def collect_facts(
         notes=NOTES,
         verdicts=_verdicts(tests) if tests else None,
         figures=read_notes(exp / "analysis"),
-        protocol=_protocol(resolved),
+        protocol=[*_protocol(resolved), *_word_readers(members, config)],
         folds=_folds(resolved),
         command=command,
         time=f"Training took {seconds / 60:.1f} min in all (sum over trainings).",
@@ -163,6 +163,19 @@ def _protocol(resolved: ResolvedProtocol) -> list[str]:
         " fold, every training set has every class, every utterance is tested once, and every prediction belongs to"
         " the test set of its fold.",
         f"The sentence of {overlap} of the {num_tested} test utterances is spoken in training too.",
+    ]
+
+
+def _word_readers(members: Sequence[ScoredMember], config: Path) -> list[str]:
+    """What must be said of systems that read the words which the recogniser hears."""
+    settings = load_yaml(config)["systems"] if config.exists() else {}
+    names = dict.fromkeys(member.system for member in members if member.system in settings)
+    readers = [name for name in names if settings[name]["head"].startswith("words")]
+    if not readers:
+        return []
+    return [
+        f"{', '.join(readers)} read the words that the recogniser hears: where a test sentence is spoken in training too,"
+        " they may know the sentence and not the emotion. analysis/sentences.tsv scores such sentences apart."
     ]
 
 
