@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from bench import common
+from bench.recurrence import recurrence
 from sertoolkit import kernels
 from sertoolkit.encoders.ds2 import DS2, DS2Config
 from sertoolkit.gru import BiGRU
@@ -134,7 +135,7 @@ def compare_kernel(bench: Bench) -> None:
             )
             target = bench.random(groups, frames, batch, size)
             exact = _values_and_gradients(reference, leaves, target, torch.float64)
-            own = _values_and_gradients(kernels.recurrence, leaves, target, dtype)
+            own = _values_and_gradients(recurrence, leaves, target, dtype)
             theirs = _values_and_gradients(reference, leaves, target, dtype)
             names = ("states", "gradient of gates", "of weight", "of bias")
             for name, true, ours, cudnn in zip(names, exact, own, theirs, strict=True):
@@ -188,11 +189,7 @@ def sweep_launches(bench: Bench) -> None:
             row: dict[str, Any] = {"groups": groups, "utterances a program": block, "warps": warps}
             with mock.patch.multiple(steps, BLOCKS=(block,), NUM_WARPS=warps):
                 try:
-                    run = {
-                        "layer": lambda leaves=leaves, target=target: _step(
-                            kernels.recurrence(*leaves), target
-                        )
-                    }
+                    run = {"layer": lambda leaves=leaves, target=target: _step(recurrence(*leaves), target)}
                     found = bench.time(run, 5)["layer"]
                     seconds = _median(found["seconds"])
                     row |= {
@@ -444,7 +441,7 @@ def main(argv: list[str] | None = None) -> int:
             "no CUDA GPU that this PyTorch can use; --device cpu --tiny tries the benchmark without one"
         )
     if arguments.device == "cpu":
-        from sertoolkit.kernels import interpreter
+        from bench import interpreter
 
         interpreter.use()
     torch.set_float32_matmul_precision("high")  # TF32, which cuDNN's GRU takes by default

@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import interpreter
+from bench.recurrence import recurrence
 from sertoolkit import kernels
 from sertoolkit.gru import BiGRU
-from sertoolkit.kernels import applies, interpreter, recurrence, run_steps, run_steps_back
+from sertoolkit.kernels import applies, run_steps, run_steps_back
 from sertoolkit.kernels.steps import block_of
 
 if importlib.util.find_spec("triton") is None:
