@@ -14,6 +14,7 @@ import contextlib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,12 +23,14 @@ from tqdm import tqdm
 from sertoolkit.config import hash_of, to_dict
 from sertoolkit.errors import ArkError, ConfigError
 from sertoolkit.features.loading import pad
-from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.networks import masked_mean
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import tensors_hash
 from sertoolkit.text.pieces import Pieces
+
+if TYPE_CHECKING:
+    from sertoolkit.inference.recogniser import Recogniser
 
 logger = logging.getLogger(__name__)
 

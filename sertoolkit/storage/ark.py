@@ -24,7 +24,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import kaldiio
 import numpy as np
 
 from sertoolkit.config import dump_yaml, load_yaml, parse_yaml
@@ -99,6 +98,8 @@ class ArkWriter:
         self._shape = (array.ndim, array.shape[-1])
         self._offsets[utt_id] = self._ark.tell() + len(utt_id.encode()) + 1
         self._num_frames[utt_id] = array.shape[0] if array.ndim == 2 else 1
+        import kaldiio  # writes alone: what only reads runs without it
+
         kaldiio.save_ark(
             self._ark, {utt_id: array}, compression_method=_TWO_BYTES if self._compress else None
         )

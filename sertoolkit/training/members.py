@@ -29,7 +29,6 @@ from sertoolkit.heads.stacked import can_stack
 from sertoolkit.scoring.predictions import write_predictions
 from sertoolkit.storage import atomic
 from sertoolkit.storage.tensors import save_tensors
-from sertoolkit.tasks.encoder_inputs import EncoderInputs
 from sertoolkit.tasks.ser import HeadInputs, SerTask, form_of
 from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import remove_checkpoints
@@ -99,6 +98,9 @@ class Grid:
             system = self.config.systems[name]
             head = registry.get("head", system.head)
             if form_of(head) == "encoder":
+                # heads on stored layers need nothing of a recogniser, its packages neither
+                from sertoolkit.tasks.encoder_inputs import EncoderInputs
+
                 inputs: HeadInputs = EncoderInputs(
                     head,
                     system.layers,
