@@ -36,9 +36,10 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.tasks.ser import form_of
 
+    config = load_ser_config(args)  # its plugins may hold the encoder
     recogniser = Recogniser.load(args.asr_exp)
     needed = set()
-    for system in load_ser_config(args).choose(args.systems.split()).values():
+    for system in config.choose(args.systems.split()).values():
         head = registry.get("head", system.head)
         form = form_of(head)
         if form in FORMS:
