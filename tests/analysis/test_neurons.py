@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from sertoolkit.analysis.neurons import (
     Heard,
+    Recording,
     best_neurons,
     correlate,
     correlate_all,
@@ -109,12 +110,7 @@ def test_sample_depends_on_the_seed_alone() -> None:
     assert len(set(first)) == 10
 
 
-def test_encoder_and_curves_share_one_clock(tmp_path: Path) -> None:
-    """A sound that begins at 0.8 s begins there for the encoder's frames and for the loudness."""
-    time = np.arange(19200) / 16000
-    sound = np.where(time >= 0.8, 0.3 * np.random.default_rng(1).normal(size=19200), 0)
-    soundfile.write(tmp_path / "a.wav", sound, 16000)
-    data_dir = DataDir(wav={"s-a": str(tmp_path / "a.wav")}, utt2spk={"s-a": "s"})
+def small_recogniser() -> Recogniser:
     torch.manual_seed(1)
     recogniser = Recogniser.build(
         encoder="ds2",
@@ -124,8 +120,32 @@ def test_encoder_and_curves_share_one_clock(tmp_path: Path) -> None:
         tokens=make_tokens(["ab"]),
     )
     recogniser.model.eval()
+    return recogniser
 
-    (heard,) = listen(recogniser, record(data_dir, ["s-a"]))
+
+def test_utterances_heard_together_are_heard_as_alone() -> None:
+    draw, recogniser = np.random.default_rng(1), small_recogniser()
+    lengths = (8000, 3000, *[2000] * 10)  # more than one batch
+    recordings = [Recording(f"u{n}", 0.1 * draw.normal(size=size), {}) for n, size in enumerate(lengths)]
+
+    together = list(listen(recogniser, recordings))
+
+    alone = [heard for recording in recordings for heard in listen(recogniser, [recording])]
+    assert [heard.utt_id for heard in together] == [recording.utt_id for recording in recordings]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.times, other.times)
+        for layer, expected in zip(one.layers, other.layers, strict=True):
+            np.testing.assert_allclose(layer, expected, atol=1e-6)
+
+
+def test_encoder_and_curves_share_one_clock(tmp_path: Path) -> None:
+    """A sound that begins at 0.8 s begins there for the encoder's frames and for the loudness."""
+    time = np.arange(19200) / 16000
+    sound = np.where(time >= 0.8, 0.3 * np.random.default_rng(1).normal(size=19200), 0)
+    soundfile.write(tmp_path / "a.wav", sound, 16000)
+    data_dir = DataDir(wav={"s-a": str(tmp_path / "a.wav")}, utt2spk={"s-a": "s"})
+
+    (heard,) = listen(small_recogniser(), record(data_dir, ["s-a"]))
 
     assert [layer.shape for layer in heard.layers] == [(len(heard.times), 16)] * 2
     steps = np.abs(np.diff(heard.layers[0], axis=0)).sum(axis=1)
