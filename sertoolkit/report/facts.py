@@ -168,7 +168,7 @@ def _protocol(resolved: ResolvedProtocol) -> list[str]:
 
 def _word_readers(members: Sequence[ScoredMember], config: Path) -> list[str]:
     """What must be said of systems that read the words which the recogniser hears."""
-    settings = load_yaml(config)["systems"] if config.exists() else {}
+    settings = load_yaml(config).get("systems", {}) if config.exists() else {}
     names = dict.fromkeys(member.system for member in members if member.system in settings)
     readers = [name for name in names if settings[name]["head"].startswith("words")]
     if not readers:
