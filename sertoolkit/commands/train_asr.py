@@ -47,9 +47,12 @@ def run(args: argparse.Namespace) -> None:
 
     from sertoolkit import registry
     from sertoolkit.config import load_config
+    from sertoolkit.errors import ConfigError
     from sertoolkit.training.config import AsrConfig
     from sertoolkit.training.recogniser import train_recogniser
 
+    if args.num_workers < 0:
+        raise ConfigError(f"--num_workers {args.num_workers}: expected 0 or more")
     config = load_config(AsrConfig, args.config, args.set)
     for plugin in config.plugins:
         registry.load_plugin(args.config.parent / plugin)

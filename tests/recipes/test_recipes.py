@@ -232,3 +232,41 @@ def test_the_random_control_has_folders_of_its_own(check, toolkit: Path, recogni
     assert "sertoolkit random-encoder" in output
     assert "--out " + str(toolkit.parent / "work" / "exp" / "ser_random") in output
     assert str(toolkit.parent / "work" / "dump" / "encoded_random") in output
+
+
+def test_the_papers_recipes_augment_as_it_says(toolkit: Path, recogniser: Path) -> None:
+    output = run(
+        EGS / "iemocap" / "ser",
+        toolkit,
+        "--dry_run",
+        "--asr_exp",
+        str(recogniser),
+        "--corpus_dir",
+        str(toolkit),
+    )
+    extracted = [line for line in output.splitlines() if "+ sertoolkit extract" in line]
+    assert len(extracted) == 2 and all(line.endswith("--copies 4") for line in extracted)
+    output = run(
+        EGS / "librispeech_tedlium_voxforge" / "asr", toolkit, "--dry_run", "--corpus_dir", str(toolkit)
+    )
+    (command,) = (line for line in output.splitlines() if "+ sertoolkit train-asr" in line)
+    assert "--num_workers" in command and "--train_feats" not in command
+    assert "/data/train --frontend" not in output  # nothing of the training set is stored
+
+
+@pytest.mark.parametrize(
+    ("options", "faults"),
+    [
+        (["--feats", "arc"], ["--feats arc: expected ark or on_the_fly"]),
+        (["--feats", "ark"], ["augment: in the configuration needs features made on the fly"]),
+        (["--tempo", "0.9 1.0"], ["--tempo 0.9 1.0 makes stored copies"]),
+    ],
+)
+def test_features_that_do_not_fit_the_augmentation_are_refused(
+    toolkit: Path, options: list[str], faults: list[str]
+) -> None:
+    recipe = EGS / "librispeech_tedlium_voxforge" / "asr"
+    output = run(recipe, toolkit, "--dry_run", "--corpus_dir", str(toolkit), *options, code=2)
+    found = [line for line in output.splitlines() if " error: " in line]
+    assert len(found) == len(faults)
+    assert all(fault in line for fault, line in zip(faults, found, strict=True))
