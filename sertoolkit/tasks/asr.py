@@ -102,7 +102,7 @@ class Transcribed:
         faults = []
         num_frames = feats.fewest_frames if isinstance(feats, AudioFeatures) else feats.num_frames
         for utt_id in feats:
-            transcript = text.get(plain_id(utt_id))
+            transcript = text.get(utt_id if utt_id in text else plain_id(utt_id))
             try:
                 if transcript is None or not transcript.strip():
                     raise DataError("no transcript; add it to `text`")
