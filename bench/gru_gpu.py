@@ -1,4 +1,4 @@
-"""Recurrent networks on a GPU: the persistent kernel, cohorts of the baseline, and the ds2 recogniser.
+"""Recurrent networks on a GPU: the persistent kernel, cohorts of the baseline, the ds2 recogniser, and Table 1.
 
     bench/gpu.sh                                            # a GPU; under ten minutes
     python -m bench.gru_gpu --sections cohort               # a part of it
@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from bench import common
+from bench.iemocap import frames_like_iemocap
 from bench.recurrence import recurrence
 from sertoolkit import kernels
 from sertoolkit.encoders.ds2 import DS2, DS2Config
@@ -37,6 +38,7 @@ UNITS, LAYERS, SIDE_DIM = 96, 2, 27  # baseline-96 on 13 MFCC, their deltas, and
 BATCH, FRAMES = 64, 280
 # relative errors against float64 above which a kernel is wrong, not rounded
 BOUNDS = {torch.float32: 5e-3, torch.bfloat16: 5e-2}
+GRID_SYSTEMS = ("baseline-96", "mp-2", "rnn-2", "progressive-2")
 GFLOP_A_SECOND = 8.6  # of audio, forward, ds2 at the paper's size
 
 
@@ -211,12 +213,6 @@ def _step(out: Tensor, target: Tensor) -> None:
 # -- cohorts
 
 
-def lengths_like_iemocap(members: int, batch: int) -> Tensor:
-    """Frames at 100 a second of durations like IEMOCAP's: 0.6 to 34 s, median 3.6 s, mean 4.5 s; (M, B)."""
-    draws = torch.randn(members, batch, generator=torch.Generator().manual_seed(1))
-    return (360 * (0.66 * draws).exp()).clamp(60, 3400).long()
-
-
 def time_cohorts(bench: Bench) -> None:
     """Forward and backward of baseline-96 for M members: side by side, and one after another."""
     batch = 3 if bench.tiny else BATCH
@@ -225,7 +221,7 @@ def time_cohorts(bench: Bench) -> None:
         sizes = [(2, "bfloat16")] if bench.tiny else [(n, "bfloat16") for n in (1, 10, 50, 100, 200)]
         sizes += [] if bench.tiny else [(100, "float32")]
         for members, name in sizes:
-            lengths = lengths_like_iemocap(members, batch)
+            lengths = torch.from_numpy(frames_like_iemocap(members * batch)).view(members, batch)
             lengths = torch.full_like(lengths, FRAMES) if kind == "equal" else lengths
             if bench.tiny:
                 lengths = (lengths // 60).clamp(max=7)
@@ -420,11 +416,24 @@ def time_encoder(bench: Bench) -> None:
         bench.report(f"ds2_{work}", rows, note, batch=batch, frames=frames, hidden_size=config.hidden_size)
 
 
+# -- the grid
+
+
+def time_grid(bench: Bench) -> None:
+    """Steps of Table 1's trainings a second, a minute for a system of each kind; the hours of all are extrapolated."""
+    from bench import table1
+
+    options = ["--device", str(bench.device), "--minutes", "4", "--systems", *GRID_SYSTEMS]
+    options += ["--results", str(bench.arguments.results), *["--tiny"] * bench.tiny]
+    table1.main(options)
+
+
 SECTIONS = {
     "errors": compare_kernel,
     "launches": sweep_launches,
     "cohort": time_cohorts,
     "ds2": time_encoder,
+    "table1": time_grid,
 }
 
 

@@ -46,6 +46,7 @@ def test_every_section_runs_with_little_installed_and_leaves_no_result(tmp_path:
         "gru_cohort_equal",
         "gru_cohort_ragged",
         "ds2_training",
+        "table1",
     ):
         assert f"{name}: a tiny run, no result; nothing written" in done.stdout
     assert not (tmp_path / "results").exists()
