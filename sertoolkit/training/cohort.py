@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
@@ -252,6 +252,9 @@ def _leave_stacks(trainer: Trainer) -> None:
     """Copy a member's weights out of the stacks, which they would keep in memory as long as itself."""
     for parameter in trainer.task.model.parameters():
         parameter.data = parameter.data.clone()
+    for module in trainer.task.model.modules():
+        if isinstance(module, nn.GRU):
+            module.flatten_parameters()  # as cuDNN wants them
     trainer.optimiser.state.clear()
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 TABLE_SHARE = 0.5  # of the free memory of a GPU that features may take
-STEP_SHARE = 0.9  # that features and the steps of a cohort may take together
+STEP_SHARE = 0.7  # that features and a step of a cohort may take together; blocks of many sizes leave holes
 
 
 def table_budget(device: torch.device) -> int:

@@ -29,6 +29,8 @@ HEADS = {
     "mean_pool": {},
     "rnn": {"units": 5},
     "progressive": {"units": 5, "num_layers": 1},
+    "words": {},
+    "words_progressive": {"units": 5, "num_layers": 1},
 }
 TRAINING = Training(
     learning_rate=0.05,

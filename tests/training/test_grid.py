@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import os
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from sertoolkit.audio.augmentation import Augmentation, copy_id, plain_id
+from sertoolkit.commands import train_ser
 from sertoolkit.config import dump_yaml, load_yaml, to_dict
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.corpus.protocol import load_protocol, read_protocol, resolve, write_protocol
@@ -179,6 +181,12 @@ def test_a_device_gives_the_same_whether_features_fit_into_it_or_not(
         assert contents(tmp_path) == contents(whole)
     else:  # no cohort fits either
         assert_same_predictions(tmp_path, whole)
+
+
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="--ngpu 1: PyTorch finds no CUDA GPU here"):
+        train_ser.run(argparse.Namespace(ngpu=1))
 
 
 def test_a_grid_started_again_trains_only_what_is_missing(corpus, whole, tmp_path):
