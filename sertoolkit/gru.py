@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from sertoolkit import kernels
 
-PIECE = 512  # rows
+PIECE = 2**16  # values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,7 +307,7 @@ def _gate_factors(gates: Tensor, hidden_new: Tensor, before: Tensor) -> tuple[Te
     inputs = (gates, hidden_new, before, factors, new_factors)
     # by pieces that stay in the cache with what is made on the way
     for gate, hidden, state, factor, new_factor in zip(
-        *(x.flatten(0, 2).split(PIECE) for x in inputs), strict=True
+        *(x.flatten(0, 2).split(max(1, PIECE // before.shape[-1])) for x in inputs), strict=True
     ):
         reset, update, new = gate.chunk(3, 1)
         reset_factor, update_factor, hidden_factor = factor.chunk(3, 1)
