@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from sertoolkit.corpus.protocol import ResolvedProtocol
 
 CLASSES = ("anger", "sadness")
+LONGEST = "test_end_to_end.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest first: it fills one core while the others run on the rest."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.fixture(scope="session")

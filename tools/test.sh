@@ -7,4 +7,4 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 "$root/tools/setup.sh"
 cd "$root"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tiny tensors: more threads only wait for each other
-exec tools/venv/bin/python -m pytest -n auto --dist loadfile "$@"
+exec tools/venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder "$@"

@@ -138,6 +138,45 @@ def assert_equal(ours, theirs, tolerance=1e-9):
             )
 
 
+def in_single_precision(trainers):
+    """Weights, and what their inputs give, in float32."""
+    batch = trainers[0].task.inputs.batch
+
+    def narrow(x):
+        return x if x is None or not x.is_floating_point() else x.float()
+
+    def batch_of(utt_ids):
+        layers, *rest = batch(utt_ids)
+        return [narrow(layer) for layer in layers], *map(narrow, rest)
+
+    trainers[0].task.inputs.batch = batch_of  # the members share it
+    for trainer in trainers:
+        trainer.task.model.float()
+    return trainers
+
+
+@pytest.mark.parametrize("head", ["baseline", "rnn", "progressive", "mean_pool"])
+def test_in_single_precision_the_first_50_losses_agree(tmp_path, monkeypatch, head):
+    losses, count_step = {}, Trainer.count_step
+
+    def note(trainer, loss):
+        losses.setdefault(trainer.folder, []).append(loss)
+        count_step(trainer, loss)
+
+    monkeypatch.setattr(Trainer, "count_step", note)
+    training = dataclasses.replace(TRAINING, max_epochs=17, patience=100, stop_patience=0)
+    alone, together = (
+        in_single_precision(make_trainers(head, tmp_path / name, training, rates=(0.02, 0.002, 0.01)))
+        for name in ("alone", "together")
+    )
+    for trainer in alone:
+        train_alone(trainer)
+    assert len(list(train_cohort(together))) == 3
+    for ours, theirs in zip(together, alone, strict=True):
+        assert len(losses[ours.folder]) > 50
+        np.testing.assert_allclose(losses[ours.folder][:50], losses[theirs.folder][:50], rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 def test_every_optimiser_steps_as_torch_has_it(tmp_path, optimiser):
     training = dataclasses.replace(TRAINING, optimiser=optimiser, weight_decay=0.1, max_epochs=3)
