@@ -1,6 +1,7 @@
 """Building blocks of encoders and heads that padding cannot change.
 
-Shapes: B utterances, T frames, D values a frame, F frequencies, C channels. `lengths` is int64 of shape (B,) and counts the valid frames of the tensor beside it.
+Shapes: B utterances, T frames, D values a frame, F frequencies, C channels. `lengths` is int64 of shape (B,) and
+counts the valid frames of the tensor beside it.
 
 A batch is padded to its longest utterance. Every block here reads valid frames only and writes zeros
 behind them, so that a result never depends on what else is in the batch.

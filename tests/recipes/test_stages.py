@@ -109,8 +109,10 @@ def start(recipe: Path, *arguments: str) -> subprocess.Popen:
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
+        # tests started in the background ignore Ctrl-C, and bash cannot trap what it finds ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    wait_for(lambda: (recipe.parent / "exp" / "pids").exists())
+    wait_for(lambda: (recipe.parent / "exp" / "pids").exists(), 60)
     return process
 
 
@@ -245,7 +247,7 @@ def test_a_failing_command_stops_its_stage_and_is_named_with_its_line(recipe: Pa
 def test_a_signal_reaches_the_children_which_save_and_end(recipe: Path, number: int, code: int) -> None:
     process = start(recipe)
     os.kill(process.pid, number)
-    _, output = process.communicate(timeout=10)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == code, output
     assert (recipe.parent / "exp" / "saved").read_text() == str(int(number))
     assert not any(map(alive, pids(recipe)))
@@ -256,7 +258,7 @@ def test_a_signal_reaches_the_children_which_save_and_end(recipe: Path, number: 
 def test_killed_outright_its_children_end_too_and_a_new_run_goes_on(recipe: Path) -> None:
     process = start(recipe)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     output = run(recipe)  # takes the lock as soon as the orphan has saved
     assert (recipe.parent / "exp" / "saved").exists()
     assert not any(map(alive, pids(recipe)))
@@ -268,7 +270,7 @@ def test_a_second_run_on_the_same_folder_is_refused_with_the_pid_of_the_first(re
     assert f"exp is in use by pid {process.pid};" in run(recipe, code=2)
     assert ran(run(recipe, "--expdir", str(recipe.parent / "other"))) == ["data", "features", "train"]
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 def test_a_recipe_works_in_a_folder_with_blanks(recipe: Path) -> None:
