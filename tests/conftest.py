@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from sertoolkit.corpus.protocol import ResolvedProtocol
 
 CLASSES = ("anger", "sadness")
-LONGEST = "test_end_to_end.py"
+LONGEST = ("test_end_to_end.py", "test_readme.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest first: it fills one core while the others run on the rest."""
-    items.sort(key=lambda item: item.path.name != LONGEST)
+    """The files that take longest first: they fill one core each while the others run on what is left."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -162,7 +162,12 @@ def test_original_layouts_become_sets_and_features(trees, tmp_path):
     assert train["libri_1089-134691-0000"] == "HE COULD WAIT NO LONGER"
     assert train["tedlium_AdaWong-2008-00010150-00012050"] == "IN BEING COMPARATIVELY MODERN IT'S THE BOYS"
     stored = {path.parent.name for path in (tmp_path / "dump" / "power_spectrogram").glob("*/meta.yaml")}
-    assert stored == set(sets) - {"train", "valid_librispeech", "valid_tedlium", "valid_voxforge"}  # on the fly
+    assert stored == set(sets) - {
+        "train",
+        "valid_librispeech",
+        "valid_tedlium",
+        "valid_voxforge",
+    }  # on the fly
 
 
 def test_one_corpus_alone_makes_its_own_sets(trees, tmp_path):
