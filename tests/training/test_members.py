@@ -1,0 +1,120 @@
+"""Results of members: refused, damaged, chosen."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from sertoolkit.config import load_yaml
+from sertoolkit.errors import CheckpointError, Stopped
+from sertoolkit.inference.emotion import EmotionModel
+from sertoolkit.scoring.predictions import read_predictions
+from sertoolkit.training import grid
+from sertoolkit.training.config import Training
+from sertoolkit.training.grid import train_grid
+from sertoolkit.training.members import list_members
+from tests.training.grids import (
+    CLASSES,
+    CONFIG,
+    assert_same_predictions,
+    contents,
+    paths,
+)
+
+
+def test_results_of_other_settings_are_refused_by_name(corpus, whole):
+    config = dataclasses.replace(CONFIG, training=Training(learning_rate=0.01, batch_size=16, max_epochs=4))
+    with pytest.raises(CheckpointError, match="another config; remove"):
+        train_grid(config, paths(corpus, whole), folds=["fold-02"], seeds=[1])
+
+
+def test_a_damaged_member_is_named(corpus, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "exp")
+    path = tmp_path / "exp/mp-1/fold-02/seed-1/model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="mp-1/fold-02/seed-1/model.safetensors: damaged"):
+        EmotionModel.from_member(path.parent, corpus / "asr.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.test.tsv", "predictions.valid.tsv"])
+def test_a_damaged_member_is_named_and_trained_again(corpus, whole, tmp_path, caplog, name):
+    shutil.copytree(whole, tmp_path / "exp")
+    path = tmp_path / "exp/mp-1/fold-02/seed-1" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 1
+    assert f"{path}: damaged" in caplog.text
+    assert_same_predictions(tmp_path / "exp", whole)
+
+
+def test_a_member_that_lost_its_predictions_is_trained_again(corpus, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "exp")
+    (tmp_path / "exp/mp-1/fold-02/seed-1/predictions.test.tsv").unlink()
+    assert train_grid(CONFIG, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 1
+    assert_same_predictions(tmp_path / "exp", whole)
+
+
+def choosing(*choices):
+    mean_pool = dataclasses.replace(CONFIG.systems["mp-1"], choices=list(choices))
+    return dataclasses.replace(CONFIG, systems={"mp-1": mean_pool})
+
+
+def test_a_member_keeps_the_choice_with_the_lowest_validation_loss_of_its_fold(corpus, tmp_path):
+    rates = [1e-6, 0.05, 2.0]
+    config = choosing(*({"learning_rate": rate} for rate in rates))
+    train_grid(config, paths(corpus, tmp_path / "exp"), folds=["fold-01", "fold-02", "fold-01"], seeds=[1, 2])
+    for member in list_members(["mp-1"], ["fold-01", "fold-02"], [1, 2]):
+        folder = member.folder(tmp_path / "exp")
+        summary = load_yaml(folder / "member.yaml")
+        losses = {entry["learning_rate"]: entry["valid_loss"] for entry in summary["choices"]}
+        assert list(losses) == rates
+        assert summary["choice"] == {"learning_rate": min(losses, key=losses.__getitem__)}
+        assert summary["valid_loss"] == min(losses.values())
+        valid = read_predictions(folder / "predictions.valid.tsv", CLASSES)
+        chosen = valid.posteriors[np.arange(len(valid.truth)), [CLASSES.index(name) for name in valid.truth]]
+        np.testing.assert_allclose(-np.log(chosen).mean(), min(losses.values()), rtol=1e-3)
+        assert sorted(path.name for path in folder.iterdir()) == sorted(
+            [
+                "member.yaml",
+                "model.safetensors",
+                "predictions.test.tsv",
+                "predictions.valid.tsv",
+                "train.jsonl",
+            ]
+        )
+    alone = choosing({"learning_rate": 0.05})
+    train_grid(alone, paths(corpus, tmp_path / "one"), folds=["fold-01"])
+    assert load_yaml(tmp_path / "one/mp-1/fold-01/seed-1/member.yaml")["choice"] == {"learning_rate": 0.05}
+
+
+@pytest.mark.parametrize("cohort", [None, 1])
+def test_choices_that_are_stopped_go_on_to_the_same_files(corpus, tmp_path, monkeypatch, cohort):
+    config = choosing({"learning_rate": 0.01}, {"learning_rate": 0.05})
+    train_grid(config, paths(corpus, tmp_path / "whole"), folds=["fold-01", "fold-02"], cohort=cohort)
+    asked = 0
+
+    def stop():
+        nonlocal asked
+        asked += 1
+        return signal.SIGTERM if asked > 9 else 0
+
+    monkeypatch.setattr(grid, "stop_requests", lambda: contextlib.nullcontext(stop))
+    with pytest.raises(Stopped):
+        train_grid(config, paths(corpus, tmp_path / "exp"), folds=["fold-01", "fold-02"], cohort=cohort)
+    assert list((tmp_path / "exp").glob("*/*/*/choice-*/checkpoint-*"))
+    monkeypatch.undo()
+    train_grid(config, paths(corpus, tmp_path / "exp"), folds=["fold-01", "fold-02"], cohort=cohort)
+    assert contents(tmp_path / "exp") == contents(tmp_path / "whole")
+
+
+def test_settings_that_change_no_result_leave_finished_members_as_they_are(corpus, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "exp")
+    training = dataclasses.replace(CONFIG.training, checkpoint_seconds=1.0)
+    config = dataclasses.replace(CONFIG, training=training)
+    assert train_grid(config, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 0
