@@ -39,6 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "progressive": "sertoolkit.heads.progressive:Progressive",
         "words": "sertoolkit.heads.words:Words",
         "words_progressive": "sertoolkit.heads.words:WordsProgressive",
+        "joint": "sertoolkit.heads.joint:Joint",
         "unfreeze": "sertoolkit.heads.unfreeze:Unfreeze",
         "unfreeze_progressive": "sertoolkit.heads.unfreeze:UnfreezeProgressive",
     },

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.storage import atomic
     from sertoolkit.storage.ark import ArkReader
+    from sertoolkit.text.transcripts import write_transcripts
 
     recogniser = Recogniser.load(args.asr_exp)
     search, model, settings = _search(args, recogniser)
@@ -66,8 +67,7 @@ def run(args: argparse.Namespace) -> None:
         "real_time_factor": float(f"{seconds / audio:.4g}"),
         "threads": torch.get_num_threads(),
     }
-    lines = (f"{utt_id} {texts[utt_id]}".rstrip() + "\n" for utt_id in sorted(texts))
-    atomic.write_text(args.out / "text", "".join(lines))
+    write_transcripts(args.out / "text", texts)
     atomic.write_yaml(args.out / "decode.yaml", settings | _known_words(model, texts) | summary)
     print(
         f"{args.out / 'text'}: {len(texts)} utterances, {audio:.1f} s of audio in {seconds:.1f} s:"

@@ -6,7 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = """Print which emotion a packed model hears in audio files: the class, then the posterior of every class.
+HELP = """Print which emotion a packed model hears in audio files, one line of tab-separated columns a file:
+
+  audio        the file
+  predicted    the class with the highest posterior
+  <class>      posterior of each class, in [0, 1]; they sum to 1
+  transcript   the words, of a model that transcribes (head `joint`), from the same pass of the encoder; no other
+               model has this column
 
 Any rate and format; channels are averaged. All files are looked at first, and every bad one is named.
 
@@ -20,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Predict each file; one line of tab-separated values a file."""
+    """Predict each file."""
     from sertoolkit.inference.recordings import check_recordings, hear
 
     check_recordings(args.audio)
@@ -29,7 +35,8 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.inference.emotion import EmotionModel
 
     model = EmotionModel.load(args.model)
-    print("\t".join(["audio", "predicted", *model.classes]))
-    for path, posteriors in hear(args.audio, model.predict, model.sampling_rate):
+    print("\t".join(["audio", "predicted", *model.classes, *(["transcript"] if model.transcribes else [])]))
+    for path, (posteriors, transcript) in hear(args.audio, model.listen, model.sampling_rate):
         predicted = max(posteriors, key=posteriors.__getitem__)
-        print("\t".join([str(path), predicted, *(f"{posteriors[name]:.4f}" for name in model.classes)]))
+        cells = [str(path), predicted, *(f"{posteriors[name]:.4f}" for name in model.classes)]
+        print("\t".join(cells + ([] if transcript is None else [transcript])))

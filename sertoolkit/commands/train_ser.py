@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--asr_feats", type=Path, metavar="DIR", help="features of its frontend, for the same"
     )
+    parser.add_argument(
+        "--text",
+        type=Path,
+        metavar="FILE",
+        help="transcripts of the corpus (data/<set>/text), for heads that learn to transcribe; of test sets none is used",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="experiment folder")
     parser.add_argument("--nj", type=int, default=1, help="processes; changes no result")
     parser.add_argument(
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
             "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU"
         )
     config = load_ser_config(args)
-    paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out, args.asr_exp, args.asr_feats)
+    paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out, args.asr_exp, args.asr_feats, args.text)
     trained = train_grid(
         config,
         paths,

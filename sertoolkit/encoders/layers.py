@@ -26,7 +26,6 @@ from sertoolkit.features.loading import pad
 from sertoolkit.networks import masked_mean
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader, ArkWriter
-from sertoolkit.storage.tensors import tensors_hash
 from sertoolkit.text.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -120,11 +119,7 @@ def store_layers(
     }
     for (_, form), meta in metas.items():
         if form == WORDS:
-            weights, recogniser_meta = recogniser.state()
-            meta |= {
-                "pieces": to_dict(Pieces()),
-                "recogniser_hash": tensors_hash(weights, hash_of(recogniser_meta))[:16],
-            }
+            meta |= {"pieces": to_dict(Pieces()), "recogniser_hash": recogniser.hash()}
     missing = [key for key in needed if not _is_there(layer_dir(out, *key), metas[key])]
     if missing:
         logger.info("encoding %d utterances once, for %s", len(feats), _words(missing))

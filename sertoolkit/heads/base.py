@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sertoolkit.errors import ConfigError
 
-NEEDS = frozenset({"side", "pooled", "frames", "words", "encoder"})
+NEEDS = frozenset({"side", "pooled", "frames", "words", "encoder", "text"})
 
 
 def check_settings(name: str, config: Any) -> None:
@@ -38,7 +38,9 @@ class Head(nn.Module, ABC):
       the recogniser hears, one vector an utterance, which comes as the last of the pooled layers. `encoder`: it
       runs the encoder itself, to train it further; it is built with two more arguments, `encoder` (the recogniser's, of
       which it takes a copy) and `layers` (numbers of the chosen ones), and gets the encoder's features, (B, T, D), as
-      its only layer. `sertoolkit/heads/unfreeze.py` is the pattern
+      its only layer. `sertoolkit/heads/unfreeze.py` is the pattern. `text`, beside `encoder`: it learns to transcribe
+      too. It is built with a fourth argument, `output` (the recogniser's layer from its top layer to tokens, to be
+      copied), has `ctc_weight` among its settings, and defines `listen`; `sertoolkit/heads/joint.py` is the pattern
     * `stackable`: true if `represent` also runs with a leading axis of members before every shape named here, weights
       included: it uses `BiGRU`, `nn.Linear` and `nn.Dropout` modules and counts axes from the end. Members of such a
       head are trained together, several times faster

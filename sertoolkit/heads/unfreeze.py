@@ -6,9 +6,10 @@ What Lakomkin et al. 2017, section 5, name as future work: "fine-tune the ASR la
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,8 @@ class Unfreeze(Head):
 
     Config = UnfreezeConfig
     needs = frozenset({"encoder"})
+    whole: ClassVar[bool] = False
+    """Layers above x are kept, and released together with it."""
 
     def __init__(
         self,
@@ -100,12 +103,16 @@ class Unfreeze(Head):
         if config.lowest > top:
             raise ConfigError(f"unfreeze: lowest is {config.lowest}, above the chosen layer {top}")
         self.encoder = copy.deepcopy(encoder).freeze()
-        self.encoder.drop_layers_above(top)
+        if not self.whole:
+            self.encoder.drop_layers_above(top)
         parts = self.encoder.parts()
         self.release_order = [
             [weight for module in parts[layer] for weight in module.parameters()]
             for layer in range(top, config.lowest - 1, -1)
         ]
+        if self.whole:
+            above = itertools.chain(*parts[top + 1 :])
+            self.release_order[0] += [weight for module in above for weight in module.parameters()]
         trained = {id(weight) for weights in self.release_order for weight in weights}
         tensors = nn.Module.state_dict(self, keep_vars=True)
         self._frozen = {
@@ -114,7 +121,8 @@ class Unfreeze(Head):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The head's weights, then those of the layers in the order of their release."""
-        own = [weight for name, weight in self.named_parameters() if not name.startswith("encoder.")]
+        of_recogniser = {id(weight) for weight in itertools.chain(self.encoder.parameters(), *self.release_order)}
+        own = [weight for weight in self.parameters() if id(weight) not in of_recogniser]
         rate = self.config.encoder_learning_rate
         released = [{"params": weights, "factor": rate} for weights in self.release_order]
         return [{"params": own, "factor": 1.0}, *released]
@@ -153,7 +161,10 @@ class Unfreeze(Head):
         side_lengths: Tensor | None,
     ) -> Tensor:
         """The pooled layers side by side, (B, sum of layer_dims)."""
-        outputs, lengths = self.encoder(layers[0], lengths)
+        return self.pool(*self.encoder(layers[0], lengths))
+
+    def pool(self, outputs: Sequence[Tensor], lengths: Tensor) -> Tensor:
+        """The chosen ones of all layers, averaged over time, side by side: (B, sum of layer_dims)."""
         return torch.cat([masked_mean(outputs[layer - 1], lengths) for layer in self.layers], -1)
 
 

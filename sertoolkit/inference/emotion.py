@@ -13,6 +13,7 @@ from typeguard import typechecked
 
 from sertoolkit import registry
 from sertoolkit.config import from_dict, load_yaml
+from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.layers import WORDS
 from sertoolkit.errors import CheckpointError, ConfigError, suggest
 from sertoolkit.features.base import Frontend
@@ -68,6 +69,11 @@ class EmotionModel:
                 raise CheckpointError(
                     f"{asr_exp}: its encoder is {recogniser.encoder_hash()}, the head was trained on {encoder_hash}"
                 )
+            whole = meta["hashes"].get("recogniser")
+            if whole is not None and recogniser.hash() != whole:
+                raise CheckpointError(
+                    f"{asr_exp}: the recogniser is {recogniser.hash()}, the head was trained on {whole}"
+                )
         return cls._build(tensors, meta, recogniser)
 
     @classmethod
@@ -114,14 +120,26 @@ class EmotionModel:
         """Of the recordings that it takes, in Hz."""
         return self._frontends()[0].sampling_rate
 
+    @property
+    def transcribes(self) -> bool:
+        """Whether it gives the words too."""
+        return "text" in self.head.needs
+
+    def predict(self, waveform: np.ndarray, sampling_rate: int) -> dict[str, float]:
+        """Posterior of each class; see :meth:`listen`."""
+        return self.listen(waveform, sampling_rate)[0]
+
     @torch.no_grad()
     @typechecked
-    def predict(self, waveform: np.ndarray, sampling_rate: int) -> dict[str, float]:
-        """Posterior of each class, in [0, 1], summing to 1.
+    def listen(self, waveform: np.ndarray, sampling_rate: int) -> tuple[dict[str, float], str | None]:
+        """Emotion and, of a system that transcribes, the words, by one pass of the encoder.
 
         Args:
             waveform: mono (num_samples,), in [-1, 1]
             sampling_rate: in Hz; see :attr:`sampling_rate`
+
+        Returns:
+            posterior of each class, in [0, 1], summing to 1; and the transcript, or None
 
         """
         form = form_of(type(self.head))
@@ -142,8 +160,14 @@ class EmotionModel:
                 lengths = None
         if self.meta["side"] is not None:
             side, side_lengths = pad([self._side_frontend()(waveform, sampling_rate)])
-        posterior = self.head(layers, lengths, side, side_lengths).double().softmax(1)[0]
-        return dict(zip(self.classes, posterior.tolist(), strict=True))
+        inputs, transcript = (layers, lengths, side, side_lengths), None
+        if self.transcribes:
+            logits, log_probs, lengths = self.head.listen(*inputs)
+            transcript = self.recogniser.tokens.decode(greedy_decode(log_probs, lengths)[0])
+        else:
+            logits = self.head(*inputs)
+        posterior = logits.double().softmax(1)[0]
+        return dict(zip(self.classes, posterior.tolist(), strict=True)), transcript
 
     def _side_frontend(self) -> Frontend:
         frontend = registry.get("frontend", self.meta["side"]["frontend"])
@@ -169,6 +193,8 @@ def build_head(
     more: dict[str, Any] = {}
     if form_of(head_class) == "encoder" and recogniser is not None:
         more = {"encoder": recogniser.encoder, "layers": meta["system"]["layers"]}
+        if "text" in head_class.needs:
+            more["output"] = recogniser.model.output
     head = head_class(
         from_dict(head_class.Config, meta["system"]["head_conf"], "head_conf"),
         layer_dims=meta["layer_dims"],

@@ -12,7 +12,7 @@ import torch
 from typeguard import typechecked
 
 from sertoolkit import registry
-from sertoolkit.config import from_dict, to_dict
+from sertoolkit.config import from_dict, hash_of, to_dict
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
 from sertoolkit.errors import CheckpointError, ConfigError
@@ -141,6 +141,11 @@ class Recogniser:
     def encoder_hash(self) -> str:
         """First 16 digits of the SHA-256 of the encoder's weights and batch-norm statistics."""
         return tensors_hash(self.encoder.state_dict())[:16]
+
+    def hash(self) -> str:
+        """First 16 digits of the SHA-256 of all weights, statistics and settings."""
+        weights, meta = self.state()
+        return tensors_hash(weights, hash_of(meta))[:16]
 
     def build_frontend(self) -> Frontend:
         """The frontend that the encoder was trained on."""

@@ -107,7 +107,7 @@ class Transcribed:
                 if transcript is None or not transcript.strip():
                     raise DataError("no transcript; add it to `text`")
                 target = tokens.encode(transcript)
-                _check_length(encoder, num_frames[utt_id], target)
+                check_length(encoder, num_frames[utt_id], target)
             except DataError as error:
                 faults.append(f"utterance {utt_id}: {error}")
             else:
@@ -220,7 +220,18 @@ class AsrTask(Task):
         return loss / len(targets), log_probs, lengths
 
 
-def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:
+def check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:
+    """Refuse an utterance that has fewer frames than its text needs.
+
+    Args:
+        encoder: tells how many frames it leaves
+        num_frames: of the features
+        target: token numbers of the text
+
+    Raises:
+        DataError: if it is too short
+
+    """
     if num_frames < encoder.min_frames:
         raise DataError(f"{num_frames} frames; the encoder needs at least {encoder.min_frames}")
     left = int(encoder.output_lengths(torch.tensor([num_frames]))[0])

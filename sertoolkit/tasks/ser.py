@@ -124,6 +124,18 @@ class HeadInputs:
         """Hash of the frozen encoder, or None for heads without one."""
         return self.layers[0].meta["encoder_hash"] if self.layers else None
 
+    def check_texts(self, folds: Sequence[Fold]) -> None:  # noqa: B027 # no text is read here
+        """Raise if a transcript of these folds cannot be learnt; none is read here."""
+
+    def hashes_of(self, fold: Fold) -> dict[str, str]:
+        """What a training on a fold depends on beside stores and encoder: nothing here."""
+        return {}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What must stand beside the weights of a head beside what all have: nothing here."""
+        return {}
+
     def num_frames(self, utt_id: str) -> int:
         """Duration of an utterance: batches are made by it."""
         return self._num_frames[utt_id]
@@ -200,6 +212,8 @@ def form_of(head: type[Head]) -> str | None:
     forms = sorted(
         (head.needs | ({"pooled"} if WORDS in head.needs else set())) & {"pooled", "frames", "encoder"}
     )
+    if "text" in head.needs and forms != ["encoder"]:
+        raise ConfigError(f"head {head.__name__} needs text: only a head that needs the encoder can learn it")
     if len(forms) > 1:
         raise ConfigError(
             f"head {head.__name__} needs {' and '.join(forms)}; one will do: the encoder gives frames, and frames can be"
@@ -289,6 +303,15 @@ class SerTask(Task):
             found = self.model(*self.inputs.batch([utt_ids[row] for row in rows]))
             logits[rows] = found.double().to(logits.device)
         return logits.softmax(1)
+
+    def transcripts(self) -> dict[str, dict[str, str]]:
+        """What the model and the recogniser that it began with hear of the test set: nothing here.
+
+        Returns:
+            text by utterance, of each file of a member
+
+        """
+        return {}
 
     def chunks(self, utt_ids: Sequence[str]) -> list[list[int]]:
         """Batches to infer in, of similar duration: indices into ``utt_ids``."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sertoolkit.corpus.lists import form_faults, parse_list
 from sertoolkit.errors import DataError, report_faults
+from sertoolkit.storage import atomic
 
 
 def read_transcripts(path: str | Path, *, may_be_empty: bool = False) -> dict[str, str]:
@@ -28,3 +30,13 @@ def read_transcripts(path: str | Path, *, may_be_empty: bool = False) -> dict[st
         faults += form_faults(entries)
     report_faults(str(path), [str(fault) for fault in faults], DataError)
     return entries.values
+
+
+def write_transcripts(path: str | Path, texts: Mapping[str, str]) -> None:
+    """Write one list, sorted; a text may be empty.
+
+    Raises:
+        OSError: if it cannot be written
+
+    """
+    atomic.write_text(path, "".join(f"{utt_id} {texts[utt_id]}".rstrip() + "\n" for utt_id in sorted(texts)))

@@ -45,6 +45,7 @@ class GridPaths:
     exp: Path
     asr_exp: Path | None = None
     asr_feats: Path | None = None
+    text: Path | None = None
 
     def open(self, config: SerConfig, device: torch.device | None = None) -> Grid:
         """The grid; its protocol is audited for leaks here, when training starts."""
@@ -57,6 +58,7 @@ class GridPaths:
             self.asr_exp,
             self.asr_feats,
             device,
+            self.text,
         )
 
 
@@ -89,7 +91,7 @@ def train_grid(
 
     Raises:
         ConfigError: if a system, fold or seed is unknown
-        DataError: if a speaker is in two sets of a fold, or features are missing
+        DataError: if a speaker is in two sets of a fold, or features or transcripts are missing
         CheckpointError: if the folder holds results of other settings
         Stopped: on SIGTERM or Ctrl-C; what was done stays
 

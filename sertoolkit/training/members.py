@@ -3,6 +3,8 @@
 EXP/<system>/<fold>/seed-<n>/
     predictions.valid.tsv  predictions.test.tsv    scores come from these alone
     model.safetensors                              weights of the best epoch
+    transcripts.test.txt  transcripts.before.txt   of heads that transcribe: what they, and the recogniser that they
+                                                   began with, hear of the test set (Kaldi `text`)
     train.jsonl                                    one line an epoch
     member.yaml                                    hashes, costs, checksums of weights and predictions; written last,
                                                    so it says that all is there
@@ -25,11 +27,13 @@ from sertoolkit import registry
 from sertoolkit.config import from_dict, hash_of, load_yaml, to_dict
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import CheckpointError
+from sertoolkit.heads.base import Head
 from sertoolkit.heads.stacked import can_stack
 from sertoolkit.scoring.predictions import write_predictions
 from sertoolkit.storage import atomic
 from sertoolkit.storage.tensors import save_tensors
 from sertoolkit.tasks.ser import HeadInputs, SerTask, form_of
+from sertoolkit.text.transcripts import write_transcripts
 from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
@@ -75,6 +79,7 @@ class Grid:
         asr_exp: recogniser, or None; for heads that run its encoder themselves
         asr_feats: features of its frontend, or None
         device: a GPU to train on; None: the CPU
+        text: transcripts of the corpus, or None; for heads that learn to transcribe
 
     """
 
@@ -86,6 +91,7 @@ class Grid:
     asr_exp: Path | None = None
     asr_feats: Path | None = None
     device: torch.device | None = None
+    text: Path | None = None
 
     def __post_init__(self) -> None:
         self._inputs: dict[str, HeadInputs] = {}
@@ -96,23 +102,31 @@ class Grid:
         """Stores of a system, opened once."""
         if name not in self._inputs:
             system = self.config.systems[name]
-            head = registry.get("head", system.head)
-            if form_of(head) == "encoder":
-                # heads on stored layers need nothing of a recogniser, its packages neither
-                from sertoolkit.tasks.encoder_inputs import EncoderInputs
-
-                inputs: HeadInputs = EncoderInputs(
-                    head,
-                    system.layers,
-                    side_dir=self.side_dir,
-                    feats_dir=self.asr_feats,
-                    asr_exp=self.asr_exp,
-                )
-            else:
-                inputs = HeadInputs(head, system.layers, side_dir=self.side_dir, layers_dir=self.layers_dir)
+            inputs = self._open_inputs(registry.get("head", system.head), system.layers)
             inputs.check(sorted({u for fold in self.protocol.folds.values() for u in fold.truth}))
+            inputs.check_texts(list(self.protocol.folds.values()))
             self._inputs[name] = inputs
         return self._inputs[name]
+
+    def _open_inputs(self, head: type[Head], layers: Sequence[int]) -> HeadInputs:
+        if form_of(head) != "encoder":
+            return HeadInputs(head, layers, side_dir=self.side_dir, layers_dir=self.layers_dir)
+        stores = {"side_dir": self.side_dir, "feats_dir": self.asr_feats, "asr_exp": self.asr_exp}
+        # heads on stored layers need nothing of a recogniser, its packages neither
+        if "text" in head.needs:
+            from sertoolkit.tasks.joint import JointInputs
+
+            return JointInputs(head, layers, text=self.text, **stores)
+        from sertoolkit.tasks.encoder_inputs import EncoderInputs
+
+        return EncoderInputs(head, layers, **stores)
+
+    def _task_class(self, name: str) -> type[SerTask]:
+        if "text" not in registry.get("head", self.config.systems[name].head).needs:
+            return SerTask
+        from sertoolkit.tasks.joint import JointTask
+
+        return JointTask
 
     def _task_inputs(self, name: str) -> HeadInputs | DeviceInputs:
         """What tasks read; on a GPU lie the features of one system at a time."""
@@ -146,6 +160,7 @@ class Grid:
             "encoder": inputs.encoder_hash,
             "config": hash_of(settings),
             "data": hash_of([store.meta for store in inputs.stores]),
+            **inputs.hashes_of(self.protocol.folds[member.fold]),
         }
 
     def build_head(self, name: str) -> torch.nn.Module:
@@ -179,9 +194,13 @@ class Grid:
                 f"{path}: made with another {', '.join(changed)}; remove {self.exp} or train into another folder"
             )
         files = {path.with_name(name): digest for name, digest in summary.get("files", {}).items()}
-        damaged = [str(file) for file, digest in files.items() if atomic.hash_file(file) != digest]
+        damaged = [
+            str(file)
+            for file, digest in files.items()
+            if not file.exists() or atomic.hash_file(file) != digest
+        ]
         if damaged:
-            logger.warning("%s: damaged; this member is trained again", ", ".join(damaged))
+            logger.warning("%s: damaged or missing; this member is trained again", ", ".join(damaged))
         return not damaged
 
     def trainers(self, member: Member, stop: Callable[[], int] = lambda: 0) -> list[Trainer]:
@@ -197,7 +216,7 @@ class Grid:
         found = []
         for number, training in enumerate(trainings, 1):
             torch.manual_seed(step_seed(member.seed, 0, 0))
-            task = SerTask(
+            task = self._task_class(member.system)(
                 self.build_head(member.system).to(self.device),
                 self._task_inputs(member.system),
                 self.protocol.folds[member.fold],
@@ -252,6 +271,9 @@ class Grid:
             write_predictions(
                 folder / PREDICTIONS[name], utt_ids, truth, best.task.posteriors(utt_ids).numpy(), classes
             )
+        transcripts = best.task.transcripts()
+        for name, texts in transcripts.items():
+            write_transcripts(folder / name, texts)
         save_tensors(folder / MODEL_FILE, best.task.model.state_dict(), self._description(member, hashes))
         summary = {
             **dataclasses.asdict(member),
@@ -261,7 +283,10 @@ class Grid:
             "valid_loss": best.progress.best,
             "epochs": len(best.progress.history),
             "seconds": round(sum(trainer.progress.seconds for trainer in trainers), 2),
-            "files": {name: atomic.hash_file(folder / name) for name in (MODEL_FILE, *PREDICTIONS.values())},
+            "files": {
+                name: atomic.hash_file(folder / name)
+                for name in (MODEL_FILE, *PREDICTIONS.values(), *transcripts)
+            },
         }
         choices = self.config.systems[member.system].choices
         if choices:
@@ -301,6 +326,7 @@ class Grid:
             "side_dim": inputs.side_dim,
             "side": side and {name: side[name] for name in ("frontend", "frontend_conf")},
             "hashes": hashes,
+            **inputs.description,
         }
 
 

@@ -1,0 +1,178 @@
+"""Emotion by cross-entropy and transcripts by CTC, together; validation cross-entropy selects, as for other heads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sertoolkit.audio.augmentation import plain_id
+from sertoolkit.config import hash_of
+from sertoolkit.corpus.protocol import Fold
+from sertoolkit.decoding.greedy import greedy_decode
+from sertoolkit.errors import ConfigError, DataError, report_faults
+from sertoolkit.heads.base import Head
+from sertoolkit.scoring.recognition import score_recognition
+from sertoolkit.scoring.transcripts import TRANSCRIPTS
+from sertoolkit.tasks.asr import check_length
+from sertoolkit.tasks.encoder_inputs import EncoderInputs
+from sertoolkit.tasks.ser import SerTask
+from sertoolkit.text.spelling import spell
+from sertoolkit.text.transcripts import read_transcripts
+
+
+class JointInputs(EncoderInputs):
+    """The encoder, the features that it reads, and transcripts.
+
+    Args:
+        head: the class; it needs `text`
+        layers: encoder layers, from 1
+        text: Kaldi `text` of the corpus
+        others: as :class:`EncoderInputs` has them
+
+    Raises:
+        ConfigError: if the text is not given
+        DataError: if its lines are faulty
+
+    """
+
+    def __init__(self, head: type[Head], layers: Sequence[int], *, text: Path | None, **others: Any) -> None:
+        if text is None:
+            raise ConfigError(f"head {head.__name__} learns to transcribe: give --text (data/<set>/text)")
+        super().__init__(head, layers, **others)
+        self._path, self._texts = text, read_transcripts(text, may_be_empty=True)
+
+    @property
+    def head_arguments(self) -> dict[str, Any]:
+        """What the head is built with."""
+        return {**super().head_arguments, "output": self.recogniser.model.output}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The tokens, by which transcripts are spelt that are compared with those of the head."""
+        return {"tokens": self.recogniser.tokens.to_state()}
+
+    def text_of(self, utt_id: str) -> str:
+        """Transcript of an utterance, in the letters of the recogniser.
+
+        Raises:
+            DataError: if there is none, or the tokens cannot spell it
+
+        """
+        if utt_id not in self._texts:
+            raise DataError(f"not in {self._path}")
+        return spell(self._texts[utt_id], self.recogniser.tokens)
+
+    def target_of(self, utt_id: str) -> list[int]:
+        """Token numbers of the transcript of an utterance."""
+        return self.recogniser.tokens.encode(self.text_of(utt_id))
+
+    def check_texts(self, folds: Sequence[Fold]) -> None:
+        """Find every utterance of training and validation sets that CTC cannot learn from; of no other is the text read.
+
+        Raises:
+            DataError: names every one whose text is missing or cannot be spelt, and every copy that is too short for it
+
+        """
+        faults = []
+        for utt_id in sorted({utt_id for fold in folds for utt_id in (*fold.train, *fold.valid)}):
+            try:
+                target = self.target_of(utt_id)
+                for copy in self.copies_of(utt_id):
+                    check_length(self.recogniser.encoder, self.num_frames(copy), target)
+            except DataError as error:
+                faults.append(f"utterance {utt_id}: {error}")
+        report_faults(
+            "utterances that a recogniser cannot learn from (mend `text` of the data dir, or leave them out of all"
+            " systems: fix-data --drop, --drop of a recipe)",
+            faults,
+            DataError,
+        )
+
+    def hashes_of(self, fold: Fold) -> dict[str, str]:
+        """Of the recogniser, its output layer included, and of the transcripts that training on a fold reads."""
+        texts = {utt_id: self.text_of(utt_id) for utt_id in (*fold.train, *fold.valid)}
+        return {"recogniser": self.recogniser.hash(), "text": hash_of(texts)}
+
+
+class JointTask(SerTask):
+    """Training of a head that needs `text` on one fold.
+
+    Args:
+        model: the head
+        inputs: a :class:`JointInputs`, or the same on a device
+        fold: utterances, classes and speakers
+        classes: in the order of the output units
+        others: as :class:`SerTask` has them
+
+    """
+
+    def __init__(
+        self, model: Head, inputs: JointInputs, fold: Fold, classes: Sequence[str], **others: Any
+    ) -> None:
+        super().__init__(model, inputs, fold, classes, **others)
+        self._tokens = inputs.recogniser.tokens
+        self._text_targets = {utt_id: inputs.target_of(utt_id) for utt_id in fold.train}
+        self._valid_texts = {utt_id: inputs.text_of(utt_id) for utt_id in fold.valid}
+
+    def loss(self, indices: np.ndarray) -> torch.Tensor:
+        """Mean cross-entropy, and `ctc_weight` times the mean over utterances of the CTC loss a token."""
+        utt_ids = [self.utt_ids[index] for index in indices]
+        logits, log_probs, lengths = self.model.listen(*self.inputs.batch(utt_ids))
+        emotion = functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
+        texts = [self._text_targets[plain_id(utt_id)] for utt_id in utt_ids]
+        recognition = functional.ctc_loss(
+            log_probs.transpose(0, 1),
+            torch.tensor(list(itertools.chain(*texts)), device=logits.device),
+            lengths,
+            torch.tensor([len(text) for text in texts], device=logits.device),
+            blank=self._tokens.blank,
+            reduction="mean",  # divides the loss of each utterance by its tokens first
+        )
+        return emotion + self.model.config.ctc_weight * recognition
+
+    def validate(self) -> dict[str, float]:
+        """Cross-entropy and unweighted average recall, and the character error rate beside them."""
+        posteriors, texts = self.listen(self.fold.valid)
+        heard = dict(zip(self.fold.valid, texts, strict=True))
+        return self.metrics(posteriors) | {"valid_cer": score_recognition(self._valid_texts, heard)["cer"]}
+
+    def posteriors(self, utt_ids: Sequence[str]) -> torch.Tensor:
+        """Posterior of each class, (N, C)."""
+        return self.listen(utt_ids)[0]
+
+    @torch.no_grad()
+    def listen(self, utt_ids: Sequence[str]) -> tuple[torch.Tensor, list[str]]:
+        """Emotion and words by one pass of the encoder.
+
+        Args:
+            utt_ids: any utterances of the store
+
+        Returns:
+            posteriors (N, C) float64 and transcripts, in the order of ``utt_ids``
+
+        """
+        self.model.eval()
+        logits = torch.empty(len(utt_ids), len(self.classes), dtype=torch.float64)
+        texts = [""] * len(utt_ids)
+        for rows in self.chunks(utt_ids):
+            found, log_probs, lengths = self.model.listen(*self.inputs.batch([utt_ids[row] for row in rows]))
+            logits[rows] = found.double().to(logits.device)
+            for row, ids in zip(rows, greedy_decode(log_probs, lengths), strict=True):
+                texts[row] = self._tokens.decode(ids)
+        return logits.softmax(1), texts
+
+    def transcripts(self) -> dict[str, dict[str, str]]:
+        """What the model, and the recogniser that it began with, hear of the test set."""
+        utt_ids = self.fold.test
+        store, before = self.inputs.layers[0], {}
+        for rows in self.chunks(utt_ids):
+            some = [utt_ids[row] for row in rows]
+            before |= zip(some, self.inputs.recogniser.decode([store[u] for u in some]), strict=True)
+        after = dict(zip(utt_ids, self.listen(utt_ids)[1], strict=True))
+        return {TRANSCRIPTS["after"]: after, TRANSCRIPTS["before"]: before}
