@@ -125,6 +125,8 @@ def check_head(cls: type[Head], config: Any) -> None:
     if "encoder" in cls.needs:
         encoder = DS2(DS2Config(conv_channels=2, num_layers=2, hidden_size=3, input_dim=41))
         more, dims = {"encoder": encoder, "layers": [1, 2]}, encoder.layer_dims
+    if "text" in cls.needs:
+        more["output"] = nn.Linear(dims[-1], 4)  # tokens, the blank included
     head = cls(config, layer_dims=dims, side_dim=side_dim, num_classes=num_classes, **more)
     lengths, side_lengths = torch.tensor([7, 1, 4]), torch.tensor([12, 2, 9])
     frames = [torch.randn(3, 7, dim) for dim in dims]
@@ -132,7 +134,7 @@ def check_head(cls: type[Head], config: Any) -> None:
     side = torch.randn(3, 12, side_dim)
     features = torch.randn(3, 12, 41)  # of the encoder
 
-    def call(rows: list[int], padding: int) -> Tensor:
+    def inputs_of(rows: list[int], padding: int) -> tuple:
         layers, layer_lengths, side_part, side_part_lengths = [], None, None, None
         if "pooled" in cls.needs:
             layers = [layer[rows] for layer in pooled]
@@ -145,9 +147,19 @@ def check_head(cls: type[Head], config: Any) -> None:
         if "side" in cls.needs:
             side_part_lengths = side_lengths[rows]
             side_part = _pad(side[rows], side_part_lengths, padding)
-        return head(layers, layer_lengths, side_part, side_part_lengths)
+        return layers, layer_lengths, side_part, side_part_lengths
 
-    logits = call([0, 1, 2], 0)
+    def run(rows: list[int], padding: int) -> list[list[Tensor]]:
+        """Results of each row: logits, and of a head that transcribes, what it says by `listen`."""
+        inputs = inputs_of(rows, padding)
+        logits = head(*inputs)
+        if "text" not in cls.needs:
+            return [[row] for row in logits]
+        again, log_probs, counts = head.listen(*inputs)
+        faults.expect_close(again, logits, "`listen` instead of `forward`")
+        return [[row, tokens[:count]] for row, tokens, count in zip(again, log_probs, counts, strict=True)]
+
+    logits = head(*inputs_of([0, 1, 2], 0))
     faults.expect(
         logits.shape == (3, num_classes), f"logits have shape {tuple(logits.shape)}, expected (3, 3)"
     )
@@ -156,7 +168,7 @@ def check_head(cls: type[Head], config: Any) -> None:
     faults.expect(not idle, f"no gradient reaches {', '.join(idle)}")
     head.eval()
     with torch.no_grad():
-        _check_invariance(faults, lambda rows, padding: [[row] for row in call(rows, padding)], 3)
+        _check_invariance(faults, run, 3)
     faults.report()
 
 

@@ -15,6 +15,7 @@ from sertoolkit.encoders.base import Encoder
 from sertoolkit.features.power_spectrogram import PowerSpectrogram, PowerSpectrogramConfig
 from sertoolkit.heads.base import Head
 from sertoolkit.heads.baseline import Baseline, BaselineConfig
+from sertoolkit.heads.joint import Joint, JointConfig
 from sertoolkit.testing import check_encoder, check_frontend, check_head
 
 # Small settings of every built-in; a new one must be added here.
@@ -26,6 +27,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "progressive": {"units": 4},
     "words": {},
     "words_progressive": {"units": 4},
+    "joint": {},
     "unfreeze": {"release_every": 1},
     "unfreeze_progressive": {"units": 4},
 }
@@ -145,6 +147,12 @@ class _UnknownNeed(Baseline):
     needs = frozenset({"side", "gestures"})
 
 
+class _DeafToItself(Joint):
+    def listen(self, *inputs):
+        logits, log_probs, lengths = super().listen(*inputs)
+        return logits + 1, log_probs - log_probs.mean(), lengths
+
+
 class _WrongClasses(Baseline):
     def forward(self, *args):
         return super().forward(*args)[:, :2]
@@ -163,6 +171,12 @@ class _WrongClasses(Baseline):
 def test_a_fault_of_a_head_is_named(cls: type[Head], message) -> None:
     with pytest.raises(AssertionError, match=message):
         check_head(cls, BaselineConfig(units=4))
+
+
+@pytest.mark.parametrize("message", ["`listen` instead of `forward` changes", "padding changes the result"])
+def test_a_fault_of_a_head_that_transcribes_is_named(message) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_head(_DeafToItself, JointConfig())
 
 
 def test_a_config_that_does_not_survive_being_written_is_named() -> None:

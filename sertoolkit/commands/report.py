@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sertoolkit.commands.score import add_member_options, add_test_options, score_chosen
+from sertoolkit.commands.score import add_member_options, add_test_options, add_text_option, score_chosen
 
 HELP = """Write RESULTS.md: table, tests, verdicts, protocol with its counts, figures, command, environment, costs;
 and with --html the same as one file that a browser shows, with the utterances that were mistaken.
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add_member_options(parser)
     add_test_options(parser)
+    add_text_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report to write")
     parser.add_argument("--html", type=Path, metavar="FILE", help="the report as one HTML file, too")
     parser.add_argument(

@@ -25,7 +25,10 @@ a missing member is an error that names it.
 
 Predictions of any other toolkit stand in the same table: NAME=FILE, a table parted by tabs with the columns
 utt_id and predicted, for the test sets of all folds together. The truth is taken from the protocol. Give a name
-several files where there were several runs."""
+several files where there were several runs.
+
+Of systems that transcribe (head `joint`) --text adds the recogniser's error rates before and after joint training on the
+same test utterances."""
 
 
 def add_member_options(parser: argparse.ArgumentParser, *, exp_required: bool = True) -> None:
@@ -63,10 +66,18 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_text_option(parser: argparse.ArgumentParser) -> None:
+    """What was said; see :func:`score_chosen`."""
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE", help="transcripts (data/<set>/text), to score those of systems"
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add_member_options(parser, exp_required=False)
     add_test_options(parser)
+    add_text_option(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to; default: that of --exp")
 
 
@@ -75,6 +86,7 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.corpus.protocol import read_protocol
     from sertoolkit.scoring.comparison import format_tests
     from sertoolkit.scoring.table import format_table, tsv_of
+    from sertoolkit.scoring.transcripts import format_recognition
     from sertoolkit.storage.atomic import write_json, write_text
 
     resolved = read_protocol(args.protocol_dir)
@@ -90,12 +102,14 @@ def run(args: argparse.Namespace) -> None:
     )
     print(format_table(scores, metric=args.metric))
     print(f"\n{format_tests(scores['tests'])}".rstrip())
+    if scores["recognition"]:
+        print(f"\n{format_recognition(scores['recognition'])}")
 
 
 def score_chosen(
     args: argparse.Namespace, resolved: ResolvedProtocol
 ) -> tuple[list[ScoredMember], dict[str, Any]]:
-    """Members of the chosen systems, folds and seeds and of ``--predictions``; the table with ``tests``.
+    """Members of the chosen systems, folds, seeds and of ``--predictions``; their scores, tests, recognition.
 
     Raises:
         ConfigError: if options do not fit together
@@ -107,6 +121,8 @@ def score_chosen(
     from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
     from sertoolkit.scoring.members import read_foreign
     from sertoolkit.scoring.table import count_members, score_members
+    from sertoolkit.scoring.transcripts import recognition_rows
+    from sertoolkit.text.transcripts import read_transcripts
 
     if args.exp is None and not args.predictions:
         raise ConfigError("nothing to score: give --exp, --predictions or both")
@@ -119,6 +135,8 @@ def score_chosen(
     scores = score_members(members, resolved)
     counts = count_members(members, resolved)
     scores["tests"] = compare_systems(counts, resolved, metric=args.metric, baseline=args.baseline)
+    text = read_transcripts(args.text, may_be_empty=True) if args.exp and args.text else None
+    scores["recognition"] = [] if text is None else recognition_rows(args.exp, members, resolved, text)
     return members, scores
 
 

@@ -74,7 +74,9 @@ def run(args: argparse.Namespace) -> None:
             "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU"
         )
     config = load_ser_config(args)
-    paths = GridPaths(args.protocol_dir, args.side, args.layers, args.out, args.asr_exp, args.asr_feats, args.text)
+    paths = GridPaths(
+        args.protocol_dir, args.side, args.layers, args.out, args.asr_exp, args.asr_feats, args.text
+    )
     trained = train_grid(
         config,
         paths,

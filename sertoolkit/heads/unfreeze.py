@@ -121,7 +121,9 @@ class Unfreeze(Head):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The head's weights, then those of the layers in the order of their release."""
-        of_recogniser = {id(weight) for weight in itertools.chain(self.encoder.parameters(), *self.release_order)}
+        of_recogniser = {
+            id(weight) for weight in itertools.chain(self.encoder.parameters(), *self.release_order)
+        }
         own = [weight for weight in self.parameters() if id(weight) not in of_recogniser]
         rate = self.config.encoder_learning_rate
         released = [{"params": weights, "factor": rate} for weights in self.release_order]

@@ -16,6 +16,7 @@ from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
 from sertoolkit.scoring.comparison import claim_lines, verdict_notes, verdict_rows
 from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.table import NOTES, TITLES, pooled_rows, table_rows
+from sertoolkit.scoring.transcripts import CAPTION, HEADER, NOTE, recognition_cells
 from sertoolkit.version import environment
 
 _COSTS = {
@@ -57,6 +58,8 @@ class Facts:
     pooled: Table
     notes: Sequence[str]
     """on the columns of both"""
+    recognition: Table | None
+    """before and after joint training, where a system transcribes; its caption says all"""
     verdicts: Verdicts | None
     figures: Sequence[FigureNote]
     protocol: Sequence[str]
@@ -87,7 +90,8 @@ def collect_facts(
         resolved: the protocol
         members: of all systems
         scores: of :func:`sertoolkit.scoring.table.score_members`; with ``tests`` of
-            :func:`sertoolkit.scoring.comparison.compare_systems`, verdicts are told
+            :func:`sertoolkit.scoring.comparison.compare_systems`, verdicts are told; with ``recognition`` of
+            :func:`sertoolkit.scoring.transcripts.recognition_rows`, its table
         title: first line
         command: what made the results, as typed
 
@@ -106,6 +110,7 @@ def collect_facts(
         scores=Table(caption=caption, header=header, rows=rows),
         pooled=Table(caption=pooled_caption, header=pooled_header, rows=pooled),
         notes=NOTES,
+        recognition=_recognition(scores.get("recognition")),
         verdicts=_verdicts(tests) if tests else None,
         figures=read_notes(exp / "analysis"),
         protocol=[*_protocol(resolved), *_word_readers(members, config)],
@@ -130,6 +135,12 @@ def _summary(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> str
         + f", under protocol {resolved.protocol.name} version {resolved.protocol.version}."
         + (f" Predictions of other toolkits: {', '.join(foreign)}." if foreign else "")
     )
+
+
+def _recognition(rows: Sequence[Mapping[str, Any]] | None) -> Table | None:
+    if not rows:
+        return None
+    return Table(caption=f"{CAPTION} ({NOTE.rstrip('.')})", header=HEADER, rows=recognition_cells(rows))
 
 
 def _partial(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> str:

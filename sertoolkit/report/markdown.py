@@ -32,6 +32,7 @@ def compose_results(facts: Facts, exp: Path, *, out: Path) -> str:
         *(f"- {note}" for note in facts.notes),
         "",
         *_table(facts.pooled),
+        *(_table(facts.recognition) if facts.recognition else []),
         *(_verdicts(facts.verdicts) if facts.verdicts else []),
         "## Protocol",
         "",

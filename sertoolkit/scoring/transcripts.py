@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sertoolkit.corpus.protocol import Fold, ResolvedProtocol, seen_sentences
 from sertoolkit.errors import DataError
 from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.recognition import score_recognition
+from sertoolkit.scoring.table import format_columns
 from sertoolkit.storage.tensors import load_meta
 from sertoolkit.text.spelling import spell
 from sertoolkit.text.tokens import Tokens, tokens_from_state
@@ -31,6 +33,7 @@ NOTE = (
     " spoken in training too (seen), `after` tells how well they were learnt by heart, not how well new speech is"
     " recognised; unseen tells that."
 )
+CAPTION = "Recognition before and after joint training"
 HEADER = ("system", "sentences", "utterances", "CER before", "CER after", "WER before", "WER after")
 
 
@@ -117,11 +120,17 @@ def _rows_of(system: str, runs: Sequence[Sequence[tuple[str, str, str, bool]]]) 
         if scores:
             num_utts, *rates = np.mean(scores, 0).tolist()
             names = ("cer_before", "cer_after", "wer_before", "wer_after")
-            rows.append({"system": system, "sentences": name, "num_utts": round(num_utts)} | dict(zip(names, rates, strict=True)))
+            row = {"system": system, "sentences": name, "num_utts": round(num_utts)}
+            rows.append(row | dict(zip(names, rates, strict=True)))
     return rows
 
 
-def table_of_recognition(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def format_recognition(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table in columns, and what it means."""
+    return f"{CAPTION}:\n\n{format_columns([HEADER, *recognition_cells(rows)])}\n\n{fill(NOTE, 110)}"
+
+
+def recognition_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Cells of the rows under `HEADER`."""
     return [
         [

@@ -124,8 +124,8 @@ class HeadInputs:
         """Hash of the frozen encoder, or None for heads without one."""
         return self.layers[0].meta["encoder_hash"] if self.layers else None
 
-    def check_texts(self, folds: Sequence[Fold]) -> None:  # noqa: B027 # no text is read here
-        """Raise if a transcript of these folds cannot be learnt; none is read here."""
+    def check_texts(self, folds: Sequence[Fold]) -> None:
+        """Raise if a transcript of these folds cannot be learnt: here none is read."""
 
     def hashes_of(self, fold: Fold) -> dict[str, str]:
         """What a training on a fold depends on beside stores and encoder: nothing here."""

@@ -127,13 +127,13 @@ if [ "$with_recogniser" = true ]; then
 fi
 add_stage 4 train "train ${#system_names[@]} systems over the folds" "$ser_exp"
 stage_options systems folds seeds ser_args
-stage_inputs "$ser_config" "$protocol_dir" "$side"
+stage_inputs "$ser_config" "$protocol_dir" "$side" "$data/text"                           # texts: for heads that transcribe
 if [ "$with_recogniser" = true ]; then stage_inputs "$layers" "$encoder" "$asr_feats"; fi # the latter: heads that train it
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "${system_names[@]/#/$ser_exp/}"
 add_stage 5 score "print the table" "$summary"
 stage_options systems folds seeds
-stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}"
+stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}"
 stage_outputs "$summary/table.tsv" "$summary/scores.json"
 add_stage 6 analyse "draw what heads hear, what they confuse and whom they fail" "$summary"
 stage_options systems folds seeds
@@ -143,7 +143,7 @@ if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "$summary/analysis"
 add_stage 7 report "write RESULTS.md and report.html" "$summary"
 stage_options systems folds seeds title
-stage_inputs "$protocol_dir" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
+stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
 stage_outputs "$results" "$summary/report.html"
 add_stage 8 pack "put one system into one file" "$summary"
 stage_options pack_system folds seeds
@@ -208,8 +208,8 @@ stage_train() {
   local encoded=()
   if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers" --asr_exp "$frozen" --asr_feats "$asr_feats"); fi
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
-    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" --out "$ser_exp" \
-    --nj "$nj" --cohort "$cohort"
+    --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" \
+    --text "$data/text" --out "$ser_exp" --nj "$nj" --cohort "$cohort"
 }
 stage_score() {
   local name
@@ -217,7 +217,7 @@ stage_score() {
     run mkdir -p "$summary"
     for name in "${system_names[@]}" config.yaml environment.yaml; do run ln -sfnT "../$name" "$summary/$name"; done
   fi
-  run sertoolkit score "${scored[@]}"
+  run sertoolkit score "${scored[@]}" --text "$data/text"
 }
 stage_analyse() {
   local more=(--data_dir "$data" "${plugins[@]}")
@@ -225,8 +225,8 @@ stage_analyse() {
   run sertoolkit analyse "${scored[@]}" "${more[@]}"
 }
 stage_report() {
-  run sertoolkit report "${scored[@]}" --out "$results" --html "$summary/report.html" --title "${title:-$RECIPE}" \
-    --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
+  run sertoolkit report "${scored[@]}" --text "$data/text" --out "$results" --html "$summary/report.html" \
+    --title "${title:-$RECIPE}" --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
 }
 stage_pack() {
   local recogniser=()
