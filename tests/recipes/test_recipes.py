@@ -95,6 +95,16 @@ def test_every_recipe_says_what_it_would_run(recipe: Path, check, toolkit: Path,
     assert all(f"+ sertoolkit {command} " in output for command in commands)
 
 
+def test_a_joint_system_is_given_texts_and_needs_a_recogniser(check, toolkit: Path, recogniser: Path) -> None:
+    given = ["--corpus_dir", str(toolkit), "--systems", "joint-2", "--asr_exp"]
+    output, _ = check(EMODB, *given, str(recogniser))
+    for command in ("train-ser", "score", "report"):
+        (line,) = [line for line in output.splitlines() if f"+ sertoolkit {command} " in line]
+        assert f"--text {toolkit.parent}/work/data/all/text" in line
+    _, faults = check(EMODB, *given, "/no/such/recogniser")
+    assert "--asr_exp /no/such/recogniser: no recogniser there" in faults
+
+
 @pytest.mark.parametrize("recipe", ["english_small/asr", "emodb/ser"])
 def test_a_missing_corpus_is_named_with_both_remedies(recipe: str, toolkit: Path) -> None:
     output = run(EGS / recipe, toolkit, "--corpus_dir", "/no/such/corpus", "--stop_stage", "data", code=2)

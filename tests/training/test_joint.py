@@ -16,12 +16,14 @@ from sertoolkit.cli import main
 from sertoolkit.config import to_dict
 from sertoolkit.encoders.ds2 import DS2
 from sertoolkit.errors import CheckpointError, ConfigError, DataError, Stopped
+from sertoolkit.heads.joint import Joint
 from sertoolkit.inference.emotion import EmotionModel, best_member
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.scoring.predictions import read_predictions
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import load_tensors
 from sertoolkit.tasks.joint import JointInputs
+from sertoolkit.tasks.ser import form_of
 from sertoolkit.text.transcripts import read_transcripts, write_transcripts
 from sertoolkit.training.config import SerConfig, System, Training
 from sertoolkit.training.grid import GridPaths, train_grid
@@ -199,6 +201,13 @@ def test_copies_at_other_tempos_share_the_text_and_their_length_counts(told, tmp
     short = dataclasses.replace(write_copies(told, tmp_path / "short", 5), exp=tmp_path / "other")
     with pytest.raises(DataError, match="too short for its text: 3 frames"):
         train(short)
+
+
+@pytest.mark.parametrize("needs", [{"text"}, {"text", "pooled"}])
+def test_only_a_head_that_runs_the_encoder_can_learn_texts(needs) -> None:
+    odd = type("Odd", (Joint,), {"needs": frozenset(needs)})
+    with pytest.raises(ConfigError, match="needs text"):
+        form_of(odd)
 
 
 def test_without_texts_it_is_told_to_give_them(told) -> None:
