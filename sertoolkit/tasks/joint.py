@@ -125,7 +125,8 @@ class JointTask(SerTask):
         utt_ids = [self.utt_ids[index] for index in indices]
         logits, log_probs, lengths = self.model.listen(*self.inputs.batch(utt_ids))
         emotion = functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
-        texts = [self._text_targets[plain_id(utt_id)] for utt_id in utt_ids]
+        known = self._text_targets  # copies have the text of their utterance
+        texts = [known[utt_id if utt_id in known else plain_id(utt_id)] for utt_id in utt_ids]
         recognition = functional.ctc_loss(
             log_probs.transpose(0, 1),
             torch.tensor(list(itertools.chain(*texts)), device=logits.device),
