@@ -31,6 +31,8 @@ class AudioFeatures:
 
     Attributes:
         num_frames: of each plain utterance
+        fewest_frames: of each utterance at its fastest
+        most_frames: of each utterance at its slowest
         meta: what makes the features, as that of a store
 
     Raises:
@@ -52,9 +54,9 @@ class AudioFeatures:
         self._items = {utt_id: Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids}
         num_samples = check_headers(list(self._items.values()), frontend, options, str(drop_list))
         self.num_frames = {utt_id: self._count(length, 1.0) for utt_id, length in num_samples.items()}
-        # speech at the highest tempo has the fewest
-        tempo = augmentation.tempo[1] if augmentation else 1.0
-        self.fewest_frames = {utt_id: self._count(length, tempo) for utt_id, length in num_samples.items()}
+        slowest, fastest = augmentation.tempo if augmentation else (1.0, 1.0)
+        self.fewest_frames = {utt_id: self._count(length, fastest) for utt_id, length in num_samples.items()}
+        self.most_frames = {utt_id: self._count(length, slowest) for utt_id, length in num_samples.items()}
         self.meta = {
             "kind": "audio",
             "frontend": frontend.name,

@@ -24,6 +24,8 @@ from sertoolkit.scoring.recognition import score_recognition
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.tasks.base import Task
 from sertoolkit.text.tokens import Tokens
+from sertoolkit.training.batches import make_batches
+from sertoolkit.training.config import AsrTraining
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +127,10 @@ class Transcribed:
 
     @property
     def lengths(self) -> list[int]:
-        """Frames of each utterance."""
-        return [self.feats.num_frames[utt_id] for utt_id in self.utt_ids]
+        """Frames of each utterance, at its slowest: what batches are made by."""
+        feats = self.feats
+        num_frames = feats.most_frames if isinstance(feats, AudioFeatures) else feats.num_frames
+        return [num_frames[utt_id] for utt_id in self.utt_ids]
 
     def read(self, utt_id: str, epoch: int) -> np.ndarray:
         """Features (T, D) of an utterance as it sounds in an epoch of training; from a store always the same."""
@@ -143,7 +147,7 @@ class AsrTask(Task):
         train: training utterances
         valid: validation utterances
         tokens: the token list
-        batch_size: of validation
+        training: its optimisation; validation too is in batches of this size
         settings: all that a resumed training must share, for the fingerprint
         num_workers: processes that read batches ahead; 0: none
 
@@ -158,12 +162,12 @@ class AsrTask(Task):
         valid: Transcribed,
         tokens: Tokens,
         *,
-        batch_size: int,
+        training: AsrTraining,
         settings: Mapping,
         num_workers: int = 0,
     ) -> None:
         self.model, self.train, self.valid, self.tokens = model, train, valid, tokens
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.training, self.num_workers = training, num_workers
         self._ahead = read_ahead(train.feats.__getitem__, [])
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
@@ -191,9 +195,8 @@ class AsrTask(Task):
         """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
         hypotheses: dict[str, str] = {}
         total = 0.0
-        order = np.argsort(self.valid.lengths, kind="stable")
-        for start in range(0, len(order), self.batch_size):
-            indices = order[start : start + self.batch_size]
+        size = {"batch_size": self.training.batch_size, "batch_frames": self.training.batch_frames}
+        for indices in make_batches(self.valid.lengths, **size, seed=0, epoch=0, ascending=True):
             features = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
             loss, log_probs, lengths = self._loss(self.valid, indices, *features)
             total += loss.item() * len(indices)
@@ -201,7 +204,11 @@ class AsrTask(Task):
                 hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
         references = dict(zip(self.valid.utt_ids, self.valid.texts, strict=True))
         scores = score_recognition(references, hypotheses)
-        return {"valid_loss": total / len(order), "valid_cer": scores["cer"], "valid_wer": scores["wer"]}
+        return {
+            "valid_loss": total / len(self.valid.utt_ids),
+            "valid_cer": scores["cer"],
+            "valid_wer": scores["wer"],
+        }
 
     def _loss(
         self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor

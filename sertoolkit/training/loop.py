@@ -22,7 +22,7 @@ from tqdm import tqdm
 from sertoolkit.errors import Stopped, TrainingError
 from sertoolkit.storage import atomic
 from sertoolkit.tasks.base import Task
-from sertoolkit.training.batches import make_batches, step_seed
+from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from sertoolkit.training.config import Training
 
@@ -138,14 +138,7 @@ class Trainer:
 
     def batches(self) -> list[np.ndarray]:
         """All batches of the epoch under way."""
-        return make_batches(
-            self.task.lengths,
-            self.training.batch_size,
-            seed=self.seed,
-            epoch=self.progress.epoch,
-            ascending=self.training.sort_first_epoch and self.progress.epoch == 1,
-            bucket=self.training.bucket,
-        )
+        return self.training.batches(self.task.lengths, seed=self.seed, epoch=self.progress.epoch)
 
     def begin_epoch(self) -> list[np.ndarray]:
         """All batches of the epoch under way, its task ready for those that are left."""

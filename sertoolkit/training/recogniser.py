@@ -97,7 +97,7 @@ def train_recogniser(
         train,
         valid,
         tokens,
-        batch_size=config.training.batch_size,
+        training=config.training,
         settings=to_dict(config),
         num_workers=num_workers,
     )
