@@ -59,6 +59,8 @@ class _MaskedNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, count: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.dtype = x.dtype
+        x = x.to(weight.dtype)  # under autocast too, statistics are those of float32
         dims = tuple(range(x.ndim - 1))
         mean = (x * mask).sum(dims) / count
         centred = (x - mean).mul_(mask)
@@ -66,28 +68,29 @@ class _MaskedNorm(torch.autograd.Function):
         scale = torch.rsqrt(var + eps)
         ctx.save_for_backward(centred, mask, weight, scale, count)
         ctx.mark_non_differentiable(mean, var)
-        return torch.addcmul(bias, centred, weight * scale).mul_(mask), mean, var
+        return torch.addcmul(bias, centred, weight * scale).mul_(mask).to(ctx.dtype), mean, var
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         centred, mask, weight, scale, count = ctx.saved_tensors
         dims = tuple(range(grad.ndim - 1))
-        grad = grad * mask
+        grad = grad.to(weight.dtype) * mask
         grad_bias = grad.sum(dims)
         grad_weight = (grad * centred).sum(dims) * scale
         grad_x = None
         if ctx.needs_input_grad[0]:
             # d/dx of (x - mean(x)) / std(x), both over the valid positions
             grad_x = grad.sub_(grad_bias / count).sub_(centred * (grad_weight * scale / count))
-            grad_x = grad_x.mul_(weight * scale).mul_(mask)
+            grad_x = grad_x.mul_(weight * scale).mul_(mask).to(ctx.dtype)
         return grad_x, None, grad_weight, grad_bias, None, None
 
 
 class MaskedBatchNorm(nn.Module):
     """Batch norm whose statistics count valid frames only and whose output is zero behind them.
 
-    Equals `torch.nn.BatchNorm1d` (or 2d) on the valid frames alone, running statistics included.
+    Equals `torch.nn.BatchNorm1d` (or 2d) on the valid frames alone, running statistics included. It computes in the type
+    of its weight and gives the type that it gets, as under autocast.
 
     Args:
         num_features: values to normalise: D of (B, T, D) or C of (B, C, F, T)
@@ -121,13 +124,15 @@ class MaskedBatchNorm(nn.Module):
         """
         if x.ndim == 4:
             mask = frame_mask(lengths, x.shape[3])[:, None, :, None]
-            return self._normalise(x.movedim(1, -1), mask.to(x.dtype), x.shape[2]).movedim(-1, 1)
-        return self._normalise(x, frame_mask(lengths, x.shape[1])[:, :, None].to(x.dtype), 1)
+            return self._normalise(x.movedim(1, -1), mask, x.shape[2]).movedim(-1, 1)
+        return self._normalise(x, frame_mask(lengths, x.shape[1])[:, :, None], 1)
 
     def _normalise(self, x: Tensor, mask: Tensor, values_per_frame: int) -> Tensor:
+        mask = mask.to(self.weight.dtype)
         if not self.training:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            return torch.addcmul(self.bias - self.running_mean * scale, x, scale) * mask
+            y = torch.addcmul(self.bias - self.running_mean * scale, x.to(scale.dtype), scale) * mask
+            return y.to(x.dtype)
         count = mask.sum() * values_per_frame
         y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps)
         with torch.no_grad():

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
 from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import hash_of
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
+from sertoolkit.encoders.ctc import CtcModel, ctc_loss
 from sertoolkit.errors import DataError, report_faults
 from sertoolkit.features.loading import pad, read_ahead
 from sertoolkit.features.on_the_fly import AudioFeatures
@@ -28,35 +27,6 @@ from sertoolkit.training.batches import make_batches
 from sertoolkit.training.config import AsrTraining
 
 logger = logging.getLogger(__name__)
-
-
-class CtcModel(nn.Module):
-    """An encoder and a softmax over tokens on its last layer.
-
-    Args:
-        encoder: features -> layers
-        num_tokens: the blank included
-
-    """
-
-    def __init__(self, encoder: Encoder, num_tokens: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.output = nn.Linear(encoder.layer_dims[-1], num_tokens)
-
-    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log probabilities of tokens.
-
-        Args:
-            features: (B, T, D)
-            lengths: valid frames (B,)
-
-        Returns:
-            log probabilities (B, T', V) and their valid frames (B,)
-
-        """
-        layers, lengths = self.encoder(features, lengths)
-        return functional.log_softmax(self.output(layers[-1]).float(), dim=-1), lengths
 
 
 @dataclasses.dataclass
@@ -213,18 +183,12 @@ class AsrTask(Task):
     def _loss(
         self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            features = features.to(self.device, non_blocking=True)
+            log_probs, _ = self.model(features, lengths.to(self.device, non_blocking=True))
+        lengths = self.model.encoder.output_lengths(lengths)
         targets = [data.targets[index] for index in indices]
-        features = features.to(self.device, non_blocking=True)
-        log_probs, lengths = self.model(features, lengths.to(self.device))
-        loss = functional.ctc_loss(
-            log_probs.transpose(0, 1),
-            torch.tensor(list(itertools.chain(*targets)), device=self.device),
-            lengths,
-            torch.tensor([len(target) for target in targets], device=self.device),
-            blank=self.tokens.blank,
-            reduction="sum",
-        )
-        return loss / len(targets), log_probs, lengths
+        return ctc_loss(log_probs, lengths, targets, blank=self.tokens.blank), log_probs, lengths
 
 
 def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:

@@ -93,6 +93,9 @@ class AsrTraining(Training):
     batch_frames: int = 0
     """Most frames a step, padding included, in place of ``batch_size``: short utterances then make bigger batches.
     Where tempo is drawn anew each epoch, an utterance counts at its slowest. 0: ``batch_size`` utterances."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16``: products of the encoder in that type, by autocast; weights, statistics of batch norm and CTC stay in
+    float32. Made for GPUs; a CPU without bfloat16 products only gets slower."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sertoolkit import registry
 from sertoolkit.audio.augmentation import Augmentation
 from sertoolkit.config import load_config
 from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.encoders.ds2 import DS2
 from sertoolkit.errors import CheckpointError, ConfigError, DataError, Stopped
 from sertoolkit.features.dump import ExtractOptions, extract
@@ -23,7 +25,7 @@ from sertoolkit.features.on_the_fly import AudioFeatures
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import load_tensors
-from sertoolkit.tasks.asr import AsrTask, CtcModel, Transcribed
+from sertoolkit.tasks.asr import AsrTask, Transcribed
 from sertoolkit.text.tokens import make_tokens
 from sertoolkit.training import recogniser as training_recogniser
 from sertoolkit.training.config import AsrConfig, AsrTraining
@@ -354,6 +356,22 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_utterances_however_many_they_are
     task.begin_epoch(1, batches)
     *alone, together = (task.loss(batch).item() for batch in batches)
     assert together == pytest.approx(sum(alone) / 3, rel=1e-5)
+
+
+def test_in_bfloat16_a_recogniser_learns_as_in_float32_and_its_weights_stay_float32(
+    corpus, trained, tmp_path
+):
+    path = train(corpus, tmp_path, settings(precision="bfloat16"))
+    (weights, meta), (_, plain) = load_tensors(path), load_tensors(trained)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert meta["fingerprint"] != plain["fingerprint"]
+    assert meta["valid_cer"] < plain["valid_cer"] + 0.1
+    losses, expected = (
+        [json.loads(line)["train_loss"] for line in (file.parent / "train.jsonl").read_text().splitlines()]
+        for file in (path, trained)
+    )
+    assert losses[:3] == pytest.approx(expected[:3], rel=0.02)
+    assert losses != expected
 
 
 def test_the_papers_encoder_learns_at_its_real_size(tmp_path):

@@ -1,0 +1,67 @@
+"""Connectionist temporal classification on an encoder (Graves et al. 2006)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sertoolkit.encoders.base import Encoder
+
+
+class CtcModel(nn.Module):
+    """An encoder and a softmax over tokens on its last layer.
+
+    Args:
+        encoder: features -> layers
+        num_tokens: the blank included
+
+    """
+
+    def __init__(self, encoder: Encoder, num_tokens: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.output = nn.Linear(encoder.layer_dims[-1], num_tokens)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities of tokens, at least in float32 also under autocast.
+
+        Args:
+            features: (B, T, D)
+            lengths: valid frames (B,)
+
+        Returns:
+            log probabilities (B, T', V) and their valid frames (B,)
+
+        """
+        layers, lengths = self.encoder(features, lengths)
+        logits = self.output(layers[-1])
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return functional.log_softmax(logits, dim=-1), lengths
+
+
+def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], *, blank: int) -> Tensor:
+    """Loss summed over frames and averaged over utterances.
+
+    Args:
+        log_probs: (B, T', V)
+        lengths: valid frames (B,); on the CPU, so that a GPU need not be waited for
+        targets: token numbers of each utterance
+        blank: number of the blank
+
+    Returns:
+        a scalar
+
+    """
+    loss = functional.ctc_loss(
+        log_probs.transpose(0, 1),
+        torch.tensor(list(itertools.chain(*targets)), device=log_probs.device),
+        lengths,
+        torch.tensor([len(target) for target in targets]),
+        blank=blank,
+        reduction="sum",
+    )
+    return loss / len(targets)
