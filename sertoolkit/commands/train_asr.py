@@ -12,6 +12,7 @@ it was and ends with the same weights. All utterances are checked before trainin
 
 Without --train_feats the audio of the training set is read in every epoch, at a tempo and gain drawn anew (`augment:`
 of the configuration), and made into features as those of --valid_feats were; --num_workers processes do that ahead.
+With --ngpu they only read, and the GPU computes the features where the frontend can. No training has run on a GPU yet.
 
 example: sertoolkit train-asr --config conf/asr.yaml --train_data data/train --train_feats dump/train \\
              --valid_data data/valid --valid_feats dump/valid --tokens exp/asr/tokens --out exp/asr"""
@@ -69,5 +70,6 @@ def run(args: argparse.Namespace) -> None:
         device="cuda" if args.ngpu else "cpu",
         drop_bad=args.drop_bad,
         num_workers=args.num_workers,
+        device_features=bool(args.ngpu),
     )
     print(path)

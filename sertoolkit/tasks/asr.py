@@ -17,8 +17,9 @@ from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
 from sertoolkit.encoders.ctc import CtcModel, ctc_loss
 from sertoolkit.errors import DataError, report_faults
-from sertoolkit.features.loading import pad, read_ahead
+from sertoolkit.features.loading import copy_ahead, pad, read_ahead
 from sertoolkit.features.on_the_fly import AudioFeatures
+from sertoolkit.features.waveforms import Waveforms
 from sertoolkit.scoring.recognition import score_recognition
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.tasks.base import Task
@@ -120,6 +121,8 @@ class AsrTask(Task):
         training: its optimisation; validation too is in batches of this size
         settings: all that a resumed training must share, for the fingerprint
         num_workers: processes that read batches ahead; 0: none
+        device_features: features of audio are computed where the model is, not by those processes; the frontend must
+            have `compute_frames`
 
     """
 
@@ -135,23 +138,31 @@ class AsrTask(Task):
         training: AsrTraining,
         settings: Mapping,
         num_workers: int = 0,
+        device_features: bool = False,
     ) -> None:
         self.model, self.train, self.valid, self.tokens = model, train, valid, tokens
         self.training, self.num_workers = training, num_workers
-        self._ahead = read_ahead(train.feats.__getitem__, [])
+        self.device_features = device_features
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
+        self._ahead = copy_ahead(read_ahead(train.read, []), self.device)
         data = [[part.feats.meta, part.utt_ids, part.texts] for part in (train, valid)]
         self.fingerprint = hash_of([settings, tokens.to_state(), data])
 
     def begin_epoch(self, epoch: int, batches: Sequence[np.ndarray]) -> None:
         """Start to read the batches."""
-        self._ahead = read_ahead(
-            functools.partial(self.train.read, epoch=epoch),
+        read, stack = self.train.read, pad
+        if self.device_features:
+            read = self.train.feats.recording_of_epoch
+            stack = functools.partial(Waveforms.pad, frontend=self.train.feats.frontend)
+        on_host = read_ahead(
+            functools.partial(read, epoch=epoch),
             [[self.utt_ids[index] for index in batch] for batch in batches],
+            stack=stack,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )
+        self._ahead = copy_ahead(on_host, self.device)
 
     def close(self) -> None:
         """End the processes that read ahead; to be called also where training is stopped, for they would live on."""
@@ -159,7 +170,12 @@ class AsrTask(Task):
 
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """CTC loss, summed over frames and averaged over utterances."""
-        return self._loss(self.train, indices, *next(self._ahead))[0]
+        batch, sent = next(self._ahead)
+        if isinstance(sent, Waveforms):
+            features = sent.to_features(self.train.feats.frontend)
+        else:
+            features = sent.features
+        return self._loss(self.train, indices, features, batch.lengths)[0]
 
     def validate(self) -> dict[str, float]:
         """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
@@ -167,8 +183,8 @@ class AsrTask(Task):
         total = 0.0
         size = {"batch_size": self.training.batch_size, "batch_frames": self.training.batch_frames}
         for indices in make_batches(self.valid.lengths, **size, seed=0, epoch=0, ascending=True):
-            features = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
-            loss, log_probs, lengths = self._loss(self.valid, indices, *features)
+            features, lengths = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
+            loss, log_probs, lengths = self._loss(self.valid, indices, features.to(self.device), lengths)
             total += loss.item() * len(indices)
             for index, ids in zip(indices, greedy_decode(log_probs, lengths), strict=True):
                 hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
@@ -184,7 +200,6 @@ class AsrTask(Task):
         self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            features = features.to(self.device, non_blocking=True)
             log_probs, _ = self.model(features, lengths.to(self.device, non_blocking=True))
         lengths = self.model.encoder.output_lengths(lengths)
         targets = [data.targets[index] for index in indices]

@@ -44,6 +44,7 @@ def train_recogniser(
     device: str = "cpu",
     drop_bad: bool = False,
     num_workers: int = 0,
+    device_features: bool = False,
 ) -> Path:
     """Train, and write ``model.safetensors``, ``config.yaml`` and ``train.jsonl`` into ``out``.
 
@@ -61,6 +62,8 @@ def train_recogniser(
         device: as torch names it
         drop_bad: leave utterances out that CTC cannot learn from, with a count
         num_workers: processes that read the training set ahead; changes no result
+        device_features: features on the fly are computed on ``device`` where the frontend can, not by those processes;
+            results differ by rounding
 
     Returns:
         path of the model
@@ -100,6 +103,9 @@ def train_recogniser(
         training=config.training,
         settings=to_dict(config),
         num_workers=num_workers,
+        device_features=device_features
+        and isinstance(train_source, AudioFeatures)
+        and train_source.frontend.compute_frames is not None,
     )
     model_path = out / MODEL_FILE
     if _has_ended(model_path, task.fingerprint):

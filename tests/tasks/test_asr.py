@@ -188,7 +188,7 @@ def train(corpus, out, config=None):
     )
 
 
-def train_on_the_fly(recordings, corpus, out, *, num_workers=0, augment=True, train_feats=None, config=None):
+def train_on_the_fly(recordings, corpus, out, *, augment=True, train_feats=None, config=None, **options):
     plain = settings(max_epochs=2, batch_size=2)
     return train_recogniser(
         config or dataclasses.replace(plain, augment=Augmentation() if augment else None),
@@ -198,7 +198,7 @@ def train_on_the_fly(recordings, corpus, out, *, num_workers=0, augment=True, tr
         valid_feats=recordings / "valid_feats",
         tokens_dir=corpus / "tokens",
         out=out,
-        num_workers=num_workers,
+        **options,
     )
 
 
@@ -230,6 +230,24 @@ def test_a_training_on_audio_that_was_stopped_resumes_to_the_same_bytes(
         train_on_the_fly(recordings, corpus, tmp_path, num_workers=1)
     assert not multiprocessing.active_children()  # at its end, python would wait for them
     assert_same_model(train_on_the_fly(recordings, corpus, tmp_path), on_the_fly)
+
+
+def test_features_computed_where_the_model_is_train_the_same_recogniser(
+    recordings, corpus, on_the_fly, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise AssertionError("features were computed by the processes that read")
+
+    monkeypatch.setattr(AudioFeatures, "of_epoch", refuse)
+    one, two = (
+        train_on_the_fly(recordings, corpus, tmp_path / str(n), num_workers=n, device_features=True)
+        for n in (0, 1)
+    )
+    assert_same_model(one, two)
+    found, expected = (load_tensors(path) for path in (one, on_the_fly))
+    assert found[1]["fingerprint"] == expected[1]["fingerprint"]
+    for name, weight in expected[0].items():
+        torch.testing.assert_close(found[0][name], weight, atol=1e-3, rtol=1e-3)
 
 
 def test_plain_audio_and_stored_features_train_the_same_weights(recordings, corpus, on_the_fly, tmp_path):
