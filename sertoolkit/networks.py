@@ -9,6 +9,7 @@ behind them, so that a result never depends on what else is in the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
     return x.masked_fill(~mask, 0).sum(1) / lengths[:, None].to(x.dtype)
 
 
+def _of_one(x: Tensor) -> Tensor:
+    """The sum over one process."""
+    return x
+
+
 class _MaskedNorm(torch.autograd.Function):
     """Normalise over valid positions of (..., C) and write zeros elsewhere.
 
@@ -57,16 +63,24 @@ class _MaskedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, count: Tensor, eps: float
+        ctx: Any,
+        x: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        count: Tensor,
+        eps: float,
+        over_ranks: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.dtype = x.dtype
         x = x.to(weight.dtype)  # under autocast too, statistics are those of float32
         dims = tuple(range(x.ndim - 1))
-        mean = (x * mask).sum(dims) / count
+        mean = over_ranks((x * mask).sum(dims)) / count
         centred = (x - mean).mul_(mask)
-        var = centred.square().sum(dims) / count
+        var = over_ranks(centred.square().sum(dims)) / count
         scale = torch.rsqrt(var + eps)
         ctx.save_for_backward(centred, mask, weight, scale, count)
+        ctx.over_ranks = over_ranks
         ctx.mark_non_differentiable(mean, var)
         return torch.addcmul(bias, centred, weight * scale).mul_(mask).to(ctx.dtype), mean, var
 
@@ -80,10 +94,11 @@ class _MaskedNorm(torch.autograd.Function):
         grad_weight = (grad * centred).sum(dims) * scale
         grad_x = None
         if ctx.needs_input_grad[0]:
-            # d/dx of (x - mean(x)) / std(x), both over the valid positions
-            grad_x = grad.sub_(grad_bias / count).sub_(centred * (grad_weight * scale / count))
+            # d/dx of (x - mean(x)) / std(x), both over the valid positions, those of all ranks
+            to_mean, to_scale = ctx.over_ranks(torch.stack([grad_bias, grad_weight * scale])) / count
+            grad_x = grad.sub_(to_mean).sub_(centred * to_scale)
             grad_x = grad_x.mul_(weight * scale).mul_(mask).to(ctx.dtype)
-        return grad_x, None, grad_weight, grad_bias, None, None
+        return grad_x, None, grad_weight, grad_bias, None, None, None
 
 
 class MaskedBatchNorm(nn.Module):
@@ -97,6 +112,9 @@ class MaskedBatchNorm(nn.Module):
         momentum: share of the new batch in the running statistics
         eps: added to the variance
 
+    Attributes:
+        over_ranks: sums a tensor over the processes of a data-parallel training, whose frames then count together
+
     """
 
     running_mean: Tensor
@@ -106,6 +124,7 @@ class MaskedBatchNorm(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.eps = eps
+        self.over_ranks: Callable[[Tensor], Tensor] = _of_one
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -133,8 +152,8 @@ class MaskedBatchNorm(nn.Module):
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
             y = torch.addcmul(self.bias - self.running_mean * scale, x.to(scale.dtype), scale) * mask
             return y.to(x.dtype)
-        count = mask.sum() * values_per_frame
-        y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps)
+        count = self.over_ranks(mask.sum() * values_per_frame)
+        y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps, self.over_ranks)
         with torch.no_grad():
             unbiased = var * (count / (count - 1).clamp(min=1))
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)

@@ -26,6 +26,7 @@ from sertoolkit.tasks.base import Task
 from sertoolkit.text.tokens import Tokens
 from sertoolkit.training.batches import make_batches
 from sertoolkit.training.config import AsrTraining
+from sertoolkit.training.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ class AsrTask(Task):
         num_workers: processes that read batches ahead; 0: none
         device_features: features of audio are computed where the model is, not by those processes; the frontend must
             have `compute_frames`
+        ranks: the processes that share the validation set
 
     """
 
@@ -139,10 +141,11 @@ class AsrTask(Task):
         settings: Mapping,
         num_workers: int = 0,
         device_features: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model, self.train, self.valid, self.tokens = model, train, valid, tokens
         self.training, self.num_workers = training, num_workers
-        self.device_features = device_features
+        self.device_features, self.ranks = device_features, ranks
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
         self._ahead = copy_ahead(read_ahead(train.read, []), self.device)
@@ -168,9 +171,13 @@ class AsrTask(Task):
         """End the processes that read ahead; to be called also where training is stopped, for they would live on."""
         self._ahead.close()
 
+    def fetch(self) -> None:
+        """Take the next batch."""
+        self._fetched = next(self._ahead)
+
     def loss(self, indices: np.ndarray) -> torch.Tensor:
-        """CTC loss, summed over frames and averaged over utterances."""
-        batch, sent = next(self._ahead)
+        """CTC loss, summed over frames and averaged over utterances, of the batch that was fetched."""
+        batch, sent = self._fetched
         if isinstance(sent, Waveforms):
             features = sent.to_features(self.train.feats.frontend)
         else:
@@ -179,15 +186,13 @@ class AsrTask(Task):
 
     def validate(self) -> dict[str, float]:
         """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
-        hypotheses: dict[str, str] = {}
-        total = 0.0
         size = {"batch_size": self.training.batch_size, "batch_frames": self.training.batch_frames}
-        for indices in make_batches(self.valid.lengths, **size, seed=0, epoch=0, ascending=True):
-            features, lengths = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
-            loss, log_probs, lengths = self._loss(self.valid, indices, features.to(self.device), lengths)
-            total += loss.item() * len(indices)
-            for index, ids in zip(indices, greedy_decode(log_probs, lengths), strict=True):
-                hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
+        batches = make_batches(self.valid.lengths, **size, seed=0, epoch=0, ascending=True)
+        with self.ranks.together():
+            mine = self._validate(batches[self.ranks.number :: self.ranks.count])
+        parts = self.ranks.gather(mine)
+        total = sum(part[0] for part in parts)
+        hypotheses = {utt_id: text for part in parts for utt_id, text in part[1].items()}
         references = dict(zip(self.valid.utt_ids, self.valid.texts, strict=True))
         scores = score_recognition(references, hypotheses)
         return {
@@ -195,6 +200,17 @@ class AsrTask(Task):
             "valid_cer": scores["cer"],
             "valid_wer": scores["wer"],
         }
+
+    def _validate(self, batches: Sequence[np.ndarray]) -> tuple[float, dict[str, str]]:
+        """Sum of the losses, and what was heard by utterance."""
+        total, hypotheses = 0.0, {}
+        for indices in batches:
+            features, lengths = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
+            loss, log_probs, lengths = self._loss(self.valid, indices, features.to(self.device), lengths)
+            total += loss.item() * len(indices)
+            for index, ids in zip(indices, greedy_decode(log_probs, lengths), strict=True):
+                hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
+        return total, hypotheses
 
     def _loss(
         self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor

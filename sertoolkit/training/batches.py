@@ -71,9 +71,10 @@ def split_by_frames(order: np.ndarray, lengths: Sequence[int], batch_frames: int
     return np.split(order, starts[1:]) if starts else []
 
 
-def step_seed(seed: int, epoch: int, step: int) -> int:
-    """Seed of all random draws of one training step, in [0, 2**63).
+def step_seed(seed: int, epoch: int, step: int, rank: int = 0) -> int:
+    """Seed of all random draws of one training step in one process, in [0, 2**63).
 
     Every step is seeded anew, so a resumed training needs no state of a generator.
     """
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    key = [seed, epoch, step, *([rank] if rank else [])]
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
