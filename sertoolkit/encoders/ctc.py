@@ -43,7 +43,9 @@ class CtcModel(nn.Module):
         return functional.log_softmax(logits, dim=-1), lengths
 
 
-def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], *, blank: int) -> Tensor:
+def ctc_loss(
+    log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], *, blank: int, on_cpu: bool = False
+) -> Tensor:
     """Loss summed over frames and averaged over utterances.
 
     Args:
@@ -51,11 +53,14 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]
         lengths: valid frames (B,); on the CPU, so that a GPU need not be waited for
         targets: token numbers of each utterance
         blank: number of the blank
+        on_cpu: copy the log probabilities there, since CTC's gradient on a GPU differs from run to run
 
     Returns:
         a scalar
 
     """
+    if on_cpu:
+        log_probs = log_probs.cpu()
     loss = functional.ctc_loss(
         log_probs.transpose(0, 1),
         torch.tensor(list(itertools.chain(*targets)), device=log_probs.device),

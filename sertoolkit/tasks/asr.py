@@ -219,7 +219,10 @@ class AsrTask(Task):
             log_probs, _ = self.model(features, lengths.to(self.device, non_blocking=True))
         lengths = self.model.encoder.output_lengths(lengths)
         targets = [data.targets[index] for index in indices]
-        return ctc_loss(log_probs, lengths, targets, blank=self.tokens.blank), log_probs, lengths
+        loss = ctc_loss(
+            log_probs, lengths, targets, blank=self.tokens.blank, on_cpu=self.training.deterministic
+        )
+        return loss, log_probs, lengths
 
 
 def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:

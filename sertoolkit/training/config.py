@@ -96,6 +96,9 @@ class AsrTraining(Training):
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16``: products of the encoder in that type, by autocast; weights, statistics of batch norm and CTC stay in
     float32. Made for GPUs; a CPU without bfloat16 products only gets slower."""
+    deterministic: bool = False
+    """The same weights from every run on the same GPUs, as on the CPU anyway: CTC is computed on the CPU, and torch takes
+    deterministic algorithms. Slower; ``bench/gpu.sh`` measures by how much."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

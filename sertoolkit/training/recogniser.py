@@ -25,6 +25,7 @@ from sertoolkit.text.tokens import load_tokens
 from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.config import AsrConfig
+from sertoolkit.training.determinism import deterministic
 from sertoolkit.training.loop import Trainer
 from sertoolkit.training.ranks import ALONE, Ranks
 from sertoolkit.training.signals import stop_requests
@@ -131,7 +132,8 @@ def train_recogniser(
         raise ConfigError(
             "the processes of this training read different data or settings; give all of them the same"
         )
-    with stop_requests() as stop, contextlib.closing(task):
+    repeatable = deterministic() if config.training.deterministic else contextlib.nullcontext()
+    with stop_requests() as stop, contextlib.closing(task), repeatable:
         trainer = Trainer(
             task,
             config.training,

@@ -392,6 +392,16 @@ def test_in_bfloat16_a_recogniser_learns_as_in_float32_and_its_weights_stay_floa
     assert losses != expected
 
 
+def test_the_deterministic_mode_trains_the_same_on_a_cpu_and_is_left_again(corpus, tmp_path):
+    one, other = (
+        load_tensors(train(corpus, tmp_path / str(mode), settings(deterministic=mode, max_epochs=1)))
+        for mode in (True, False)
+    )
+    assert all(torch.equal(one[0][name], weight) for name, weight in other[0].items())
+    assert one[1]["fingerprint"] != other[1]["fingerprint"]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_the_papers_encoder_learns_at_its_real_size(tmp_path):
     """86 million parameters, two steps; a second step on the same utterances finds a lower loss."""
     config = load_config(AsrConfig, PAPER)
