@@ -42,6 +42,35 @@ class CtcModel(nn.Module):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return functional.log_softmax(logits, dim=-1), lengths
 
+    def loss(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        targets: Sequence[Sequence[int]],
+        *,
+        blank: int,
+        in_bfloat16: bool = False,
+        on_cpu: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """CTC of a batch.
+
+        Args:
+            features: (B, T, D)
+            lengths: valid frames (B,), on the CPU, so that a GPU need not be waited for
+            targets: token numbers of each utterance
+            blank: number of the blank
+            in_bfloat16: products of encoder and output, by autocast
+            on_cpu: as in :func:`ctc_loss`
+
+        Returns:
+            loss, log probabilities (B, T', V), and their valid frames (B,) on the CPU
+
+        """
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=in_bfloat16):
+            log_probs, _ = self(features, lengths.to(features.device, non_blocking=True))
+        lengths = self.encoder.output_lengths(lengths)
+        return ctc_loss(log_probs, lengths, targets, blank=blank, on_cpu=on_cpu), log_probs, lengths
+
 
 def ctc_loss(
     log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], *, blank: int, on_cpu: bool = False
@@ -50,7 +79,7 @@ def ctc_loss(
 
     Args:
         log_probs: (B, T', V)
-        lengths: valid frames (B,); on the CPU, so that a GPU need not be waited for
+        lengths: valid frames (B,), on the CPU
         targets: token numbers of each utterance
         blank: number of the blank
         on_cpu: copy the log probabilities there, since CTC's gradient on a GPU differs from run to run

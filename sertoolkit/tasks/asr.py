@@ -15,7 +15,7 @@ from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import hash_of
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
-from sertoolkit.encoders.ctc import CtcModel, ctc_loss
+from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.errors import DataError, report_faults
 from sertoolkit.features.loading import copy_ahead, pad, read_ahead
 from sertoolkit.features.on_the_fly import AudioFeatures
@@ -215,14 +215,14 @@ class AsrTask(Task):
     def _loss(
         self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            log_probs, _ = self.model(features, lengths.to(self.device, non_blocking=True))
-        lengths = self.model.encoder.output_lengths(lengths)
-        targets = [data.targets[index] for index in indices]
-        loss = ctc_loss(
-            log_probs, lengths, targets, blank=self.tokens.blank, on_cpu=self.training.deterministic
+        return self.model.loss(
+            features,
+            lengths,
+            [data.targets[index] for index in indices],
+            blank=self.tokens.blank,
+            in_bfloat16=self.training.precision == "bfloat16",
+            on_cpu=self.training.deterministic,
         )
-        return loss, log_probs, lengths
 
 
 def _check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:
