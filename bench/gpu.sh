@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All benchmarks that need a GPU, in under ten minutes. Needs torch, triton and numpy, for table1 also scikit-learn,
-# safetensors, yaml and tqdm; nothing of this project need be installed. PYTHON names the interpreter. Arguments go to the
+# All benchmarks that need a GPU, in under ten minutes. Needs torch, triton, numpy, scipy, scikit-learn, safetensors, yaml
+# and tqdm; nothing of this project need be installed. PYTHON names the interpreter. Arguments go to the
 # benchmark (--tiny, --device cpu, --results DIR).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

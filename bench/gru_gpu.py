@@ -15,31 +15,27 @@ import argparse
 import gc
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from bench import common
+from bench import common, ds2
 from bench.iemocap import frames_like_iemocap
 from bench.recurrence import recurrence
 from sertoolkit import kernels
-from sertoolkit.encoders.ds2 import DS2, DS2Config
 from sertoolkit.gru import BiGRU
 from sertoolkit.kernels import steps
-from sertoolkit.networks import frame_mask, masked_mean
+from sertoolkit.networks import masked_mean
 
 UNITS, LAYERS, SIDE_DIM = 96, 2, 27  # baseline-96 on 13 MFCC, their deltas, and pitch
 BATCH, FRAMES = 64, 280
 # relative errors against float64 above which a kernel is wrong, not rounded
 BOUNDS = {torch.float32: 5e-3, torch.bfloat16: 5e-2}
 GRID_SYSTEMS = ("baseline-96", "mp-2", "rnn-2", "progressive-2")
-GFLOP_A_SECOND = 8.6  # of audio, forward, ds2 at the paper's size
 
 
 class Bench:
@@ -309,113 +305,6 @@ class _Mean(nn.Module):
         return self.network.mean(x, lengths)
 
 
-# -- the recogniser
-
-
-class PlainDS2(nn.Module):
-    """The same architecture from torch's modules as deepspeech.pytorch puts them together.
-
-    Convolutions with a mask after each module, packed bidirectional GRUs, batch norm over all
-    frames of a batch, padding included. Directions are concatenated as in ours, where deepspeech.pytorch adds them.
-    """
-
-    def __init__(self, config: DS2Config) -> None:
-        super().__init__()
-        channels = config.conv_channels
-        self.convs = nn.Sequential(
-            nn.Conv2d(1, channels, (41, 11), (2, 2), (20, 5)),
-            nn.BatchNorm2d(channels),
-            nn.Hardtanh(0, 20, inplace=True),
-            nn.Conv2d(channels, channels, (21, 11), (2, 1), (10, 5)),
-            nn.BatchNorm2d(channels),
-            nn.Hardtanh(0, 20, inplace=True),
-        )
-        frequencies = ((config.input_dim - 1) // 2) // 2 + 1
-        sizes = [channels * frequencies] + [2 * config.hidden_size] * (config.num_layers - 1)
-        self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
-        self.grus = nn.ModuleList(nn.GRU(size, config.hidden_size, bidirectional=True) for size in sizes)
-
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """As :meth:`DS2.forward`."""
-        x = features.transpose(1, 2)[:, None]
-        lengths = (lengths - 1) // 2 + 1
-        behind = ~frame_mask(lengths, (x.shape[3] - 1) // 2 + 1)[:, None, None]
-        for module in self.convs:
-            x = module(x).masked_fill(behind, 0)
-        x = x.flatten(1, 2).permute(2, 0, 1)  # (T, B, F * C)
-        layers = []
-        on_cpu = lengths.cpu()
-        for number, gru in enumerate(self.grus):
-            if number:
-                x = self.norms[number - 1](x.flatten(0, 1)).view(x.shape)
-            packed = pack_padded_sequence(x, on_cpu, enforce_sorted=False)
-            x = pad_packed_sequence(gru(packed)[0], total_length=x.shape[0])[0]
-            layers.append(x.transpose(0, 1))
-        return layers, lengths
-
-
-def time_encoder(bench: Bench) -> None:
-    """Training steps and encoding of ds2 at the paper's size, bf16 autocast, ten seconds an utterance."""
-    config = DS2Config(conv_channels=2, num_layers=2, hidden_size=6) if bench.tiny else DS2Config()
-    batch, frames = (2, 20) if bench.tiny else (64, 1000)
-    features = bench.random(batch, frames, config.input_dim)
-    lengths = torch.linspace(frames, frames * 0.7, batch).long().to(bench.device)  # a bucket of like lengths
-    audio = int(lengths.sum()) / 100  # s
-    targets = torch.randint(1, 29, (batch, 2 if bench.tiny else 120), device=bench.device)
-    target_lengths = torch.full((batch,), targets.shape[1], device=bench.device)
-    trainings: dict[str, Callable[[], Any]] = {}
-    encodings: dict[str, Callable[[], Any]] = {}
-
-    @contextmanager
-    def precision() -> Iterator[None]:
-        with torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.on_gpu):
-            yield
-
-    def train(network: nn.Module, output: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        network.train()
-        with precision():
-            layers, num_frames = network(features, lengths)
-            logits = output(layers[-1])
-        posteriors = functional.log_softmax(logits.float(), 2).transpose(0, 1)
-        functional.ctc_loss(posteriors, targets, num_frames, target_lengths, zero_infinity=True).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-    def encode(network: nn.Module, alone: bool = False) -> None:
-        network.eval()
-        with torch.inference_mode(), precision():
-            if not alone:
-                network(features, lengths)
-            for n in range(batch if alone else 0):
-                network(features[n : n + 1, : lengths[n]], lengths[n : n + 1])
-
-    for name, network in (("sertoolkit", DS2(config)), ("torch modules", PlainDS2(config))):
-        output = nn.Linear(2 * config.hidden_size, 29).to(bench.device)
-        network.to(bench.device)
-        optimiser = torch.optim.AdamW([*network.parameters(), *output.parameters()], fused=bench.on_gpu)
-        trainings[name] = lambda n=network, o=output, a=optimiser: train(n, o, a)
-        encodings[name] = lambda n=network: encode(n)
-    encodings["torch modules, one at a time"] = lambda n=network: encode(n, alone=True)
-    for work, contestants, passes in (("training", trainings, 3), ("encoding", encodings, 1)):
-        found = bench.time(contestants, 5)
-        own = found["sertoolkit"]["seconds"]
-        rows = []
-        for name, values in found.items():
-            seconds = _median(values["seconds"])
-            rows.append(
-                {
-                    "how": name,
-                    "ms": seconds * 1e3,
-                    "x real time": audio / seconds,
-                    "ours is times faster": common.ratio(values["seconds"], own),
-                    "TFLOP/s": None if bench.tiny else passes * GFLOP_A_SECOND * audio / seconds / 1e3,
-                    "peak GB": values["peak GB"],
-                }
-            )
-        note = f"{work.capitalize()} on {audio:.0f} s of audio, features on the device."
-        bench.report(f"ds2_{work}", rows, note, batch=batch, frames=frames, hidden_size=config.hidden_size)
-
-
 # -- the grid
 
 
@@ -432,7 +321,7 @@ SECTIONS = {
     "errors": compare_kernel,
     "launches": sweep_launches,
     "cohort": time_cohorts,
-    "ds2": time_encoder,
+    "ds2": ds2.time_recogniser,
     "table1": time_grid,
 }
 

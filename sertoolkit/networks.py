@@ -9,6 +9,7 @@ behind them, so that a result never depends on what else is in the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
     return x.masked_fill(~mask, 0).sum(1) / lengths[:, None].to(x.dtype)
 
 
+def _of_one(x: Tensor) -> Tensor:
+    """The sum over one process."""
+    return x
+
+
 class _MaskedNorm(torch.autograd.Function):
     """Normalise over valid positions of (..., C) and write zeros elsewhere.
 
@@ -57,42 +63,57 @@ class _MaskedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, count: Tensor, eps: float
+        ctx: Any,
+        x: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        count: Tensor,
+        eps: float,
+        over_ranks: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.dtype = x.dtype
+        x = x.to(weight.dtype)  # under autocast too, statistics are those of float32
         dims = tuple(range(x.ndim - 1))
-        mean = (x * mask).sum(dims) / count
+        mean = over_ranks((x * mask).sum(dims)) / count
         centred = (x - mean).mul_(mask)
-        var = centred.square().sum(dims) / count
+        var = over_ranks(centred.square().sum(dims)) / count
         scale = torch.rsqrt(var + eps)
         ctx.save_for_backward(centred, mask, weight, scale, count)
+        ctx.over_ranks = over_ranks
         ctx.mark_non_differentiable(mean, var)
-        return torch.addcmul(bias, centred, weight * scale).mul_(mask), mean, var
+        return torch.addcmul(bias, centred, weight * scale).mul_(mask).to(ctx.dtype), mean, var
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         centred, mask, weight, scale, count = ctx.saved_tensors
         dims = tuple(range(grad.ndim - 1))
-        grad = grad * mask
+        grad = grad.to(weight.dtype) * mask
         grad_bias = grad.sum(dims)
         grad_weight = (grad * centred).sum(dims) * scale
         grad_x = None
         if ctx.needs_input_grad[0]:
-            # d/dx of (x - mean(x)) / std(x), both over the valid positions
-            grad_x = grad.sub_(grad_bias / count).sub_(centred * (grad_weight * scale / count))
-            grad_x = grad_x.mul_(weight * scale).mul_(mask)
-        return grad_x, None, grad_weight, grad_bias, None, None
+            # d/dx of (x - mean(x)) / std(x), both over the valid positions, those of all ranks
+            to_mean, to_scale = ctx.over_ranks(torch.stack([grad_bias, grad_weight * scale])) / count
+            grad_x = grad.sub_(to_mean).sub_(centred * to_scale)
+            grad_x = grad_x.mul_(weight * scale).mul_(mask).to(ctx.dtype)
+        return grad_x, None, grad_weight, grad_bias, None, None, None
 
 
 class MaskedBatchNorm(nn.Module):
     """Batch norm whose statistics count valid frames only and whose output is zero behind them.
 
-    Equals `torch.nn.BatchNorm1d` (or 2d) on the valid frames alone, running statistics included.
+    Equals `torch.nn.BatchNorm1d` (or 2d) on the valid frames alone, running statistics included. It computes in the type
+    of its weight and gives the type that it gets, as under autocast.
 
     Args:
         num_features: values to normalise: D of (B, T, D) or C of (B, C, F, T)
         momentum: share of the new batch in the running statistics
         eps: added to the variance
+
+    Attributes:
+        over_ranks: sums a tensor over the processes of a data-parallel training, whose frames then count together
 
     """
 
@@ -103,6 +124,7 @@ class MaskedBatchNorm(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.eps = eps
+        self.over_ranks: Callable[[Tensor], Tensor] = _of_one
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -121,15 +143,17 @@ class MaskedBatchNorm(nn.Module):
         """
         if x.ndim == 4:
             mask = frame_mask(lengths, x.shape[3])[:, None, :, None]
-            return self._normalise(x.movedim(1, -1), mask.to(x.dtype), x.shape[2]).movedim(-1, 1)
-        return self._normalise(x, frame_mask(lengths, x.shape[1])[:, :, None].to(x.dtype), 1)
+            return self._normalise(x.movedim(1, -1), mask, x.shape[2]).movedim(-1, 1)
+        return self._normalise(x, frame_mask(lengths, x.shape[1])[:, :, None], 1)
 
     def _normalise(self, x: Tensor, mask: Tensor, values_per_frame: int) -> Tensor:
+        mask = mask.to(self.weight.dtype)
         if not self.training:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            return torch.addcmul(self.bias - self.running_mean * scale, x, scale) * mask
-        count = mask.sum() * values_per_frame
-        y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps)
+            y = torch.addcmul(self.bias - self.running_mean * scale, x.to(scale.dtype), scale) * mask
+            return y.to(x.dtype)
+        count = self.over_ranks(mask.sum() * values_per_frame)
+        y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps, self.over_ranks)
         with torch.no_grad():
             unbiased = var * (count / (count - 1).clamp(min=1))
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)

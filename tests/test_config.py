@@ -8,7 +8,7 @@ import pytest
 
 from sertoolkit.config import dump_yaml, from_dict, hash_of, load_config, load_yaml, parse_yaml, to_dict
 from sertoolkit.errors import ConfigError
-from sertoolkit.training.config import AsrConfig, SerConfig, System, Training
+from sertoolkit.training.config import AsrConfig, AsrTraining, SerConfig, System, Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,3 +202,10 @@ def test_an_unknown_system_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match="did you mean 'mp-1'"):
         config.choose(["mp1"])
     assert list(config.choose([])) == ["mp-1"]
+
+
+def test_settings_of_recognisers_are_unknown_to_emotion_systems():
+    assert from_dict(AsrTraining, {"batch_frames": 8000}).batch_frames == 8000
+    for key in ("batch_frames", "precision", "deterministic"):
+        with pytest.raises(ConfigError, match=f"unknown key '{key}'"):
+            from_dict(Training, {key: 1})

@@ -100,3 +100,22 @@ def test_batch_norm_of_one_single_frame_is_finite() -> None:
     norm = MaskedBatchNorm(2)
     assert torch.isfinite(norm(torch.randn(1, 1, 2), torch.tensor([1]))).all()
     assert torch.isfinite(norm.running_var).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 11, 3), (4, 3, 2, 11)])
+def test_batch_norm_of_bfloat16_takes_its_statistics_in_float32(shape) -> None:
+    exact, norm = MaskedBatchNorm(3), MaskedBatchNorm(3)
+    x = (
+        torch.randn(shape) * 0.1 + 20
+    )  # in bfloat16 the mean of such values would be off by more than they vary
+    rounded = x.bfloat16().requires_grad_()
+    y = norm(rounded, LENGTHS)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), exact(rounded.detach().float(), LENGTHS), atol=0.02, rtol=0.02)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(norm, name), getattr(exact, name), atol=0, rtol=1e-6)
+    y.float().square().sum().backward()
+    assert rounded.grad.dtype == torch.bfloat16
+    assert norm.weight.grad.dtype == torch.float32
+    norm.eval()
+    assert norm(rounded, LENGTHS).dtype == torch.bfloat16

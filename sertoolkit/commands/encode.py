@@ -25,17 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration"
     )
     parser.add_argument("--systems", default="", help="names; default: all of the configuration")
+    parser.add_argument(
+        "--ngpu", type=int, choices=(0, 1), default=0, help="1: encode on a GPU (not tried on one yet)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the layers")
 
 
 def run(args: argparse.Namespace) -> None:
     """Encode."""
     from sertoolkit import registry
-    from sertoolkit.commands.train_ser import load_ser_config
+    from sertoolkit.commands.train_ser import choose_device, load_ser_config
     from sertoolkit.encoders.layers import FORMS, WORDS, store_layers
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.tasks.ser import form_of
 
+    device = choose_device(args.ngpu)
     config = load_ser_config(args)  # its plugins may hold the encoder
     recogniser = Recogniser.load(args.asr_exp)
     needed = set()
@@ -49,5 +53,5 @@ def run(args: argparse.Namespace) -> None:
     if not needed:
         print("no chosen system reads stored layers: nothing to encode")
         return
-    written = store_layers(recogniser, args.feats, args.out, needed)
+    written = store_layers(recogniser, args.feats, args.out, needed, device=device or "cpu")
     print(f"{args.out}: {len(written)} stores written, {len(needed) - len(written)} were there")

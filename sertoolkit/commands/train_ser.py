@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 HELP = """Train emotion systems over folds and seeds: one member each, in parallel processes.
 
@@ -62,17 +66,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train the grid."""
+def choose_device(ngpu: int) -> torch.device | None:
+    """The GPU, or None for the CPU.
+
+    Args:
+        ngpu: 0 or 1
+
+    Raises:
+        ConfigError: if a GPU is wanted and there is none
+
+    """
     import torch
 
     from sertoolkit.errors import ConfigError
-    from sertoolkit.training.grid import GridPaths, train_grid
 
-    if args.ngpu and not torch.cuda.is_available():
+    if not ngpu:
+        return None
+    if not torch.cuda.is_available():
         raise ConfigError(
             "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU"
         )
+    return torch.device("cuda")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train the grid."""
+    from sertoolkit.training.grid import GridPaths, train_grid
+
+    device = choose_device(args.ngpu)
     config = load_ser_config(args)
     paths = GridPaths(
         args.protocol_dir, args.side, args.layers, args.out, args.asr_exp, args.asr_feats, args.text
@@ -85,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
         seeds=parse_seeds(args.seeds),
         num_jobs=args.nj,
         cohort=parse_cohort(args.cohort),
-        device=torch.device("cuda") if args.ngpu else None,
+        device=device,
     )
     print(f"{args.out}: {trained} members trained now")
 

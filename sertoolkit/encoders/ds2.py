@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
 
@@ -139,8 +141,19 @@ class DS2(Encoder):
         for conv in self.convs:
             x, lengths = conv(x, lengths)
         x = x.permute(0, 3, 2, 1).flatten(2)  # (B, C, F, T) -> (B, T, F * C)
-        layers = [self.grus[0](x, lengths)]
+        layers = [_run_gru(self.grus[0], x, lengths)]
         for gru, norm in zip(self.grus[1:], self.norms, strict=True):
             x = functional.dropout(norm(layers[-1], lengths), self.config.dropout, self.training)
-            layers.append(gru(x, lengths))
+            layers.append(_run_gru(gru, x, lengths))
         return layers, lengths
+
+
+def _run_gru(gru: BiGRU, x: Tensor, lengths: Tensor) -> Tensor:
+    if not torch.is_autocast_enabled(x.device.type):
+        return gru(x, lengths)
+    # By itself autocast runs cuDNN's GRU in float16, whose gradients vanish, even where it was asked for bfloat16
+    # (torch's aten/src/ATen/cudnn/AutocastRNN.cpp). So the weights are cast here.
+    weights = {name: weight.to(x.dtype) for name, weight in gru.named_parameters()}
+    with torch.autocast(x.device.type, enabled=False), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+        return torch.func.functional_call(gru, weights, (x, lengths))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 from sertoolkit.config import hash_of, to_dict
 from sertoolkit.errors import ArkError, ConfigError
-from sertoolkit.features.loading import pad
+from sertoolkit.features.loading import copy_ahead, read_ahead
 from sertoolkit.networks import masked_mean
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.text.pieces import Pieces
+from sertoolkit.training.batches import split_by_frames
 
 if TYPE_CHECKING:
     from sertoolkit.inference.recogniser import Recogniser
@@ -36,6 +37,10 @@ logger = logging.getLogger(__name__)
 WORDS = "words"
 FORMS = ("pooled", "frames", WORDS)
 DURATIONS = "utt2num_frames"
+CPU_FRAMES, GPU_FRAMES = (
+    8_000,
+    100_000,
+)  # encoded together; ds2 at the paper's size holds some 5 GB for the latter
 
 
 def layer_dir(root: Path, layer: int, form: str) -> Path:
@@ -76,7 +81,8 @@ def store_layers(
     out: Path,
     needed: Iterable[tuple[int, str]],
     *,
-    batch_size: int = 16,
+    batch_frames: int | None = None,
+    device: str | torch.device = "cpu",
 ) -> list[Path]:
     """Run the frozen encoder once over all utterances; write the layers that are needed and not there yet.
 
@@ -85,7 +91,9 @@ def store_layers(
         feats_dir: features of its frontend
         out: folder of the layers
         needed: pairs (layer from 1, form); ``words`` are those of the top layer
-        batch_size: utterances of similar duration computed together; no result depends on it
+        batch_frames: frames of the features, padding included, that are computed together, of utterances of similar
+            duration; no result depends on it. None: what suits the device
+        device: where the encoder runs, in float32
 
     Returns:
         the stores that were written
@@ -127,7 +135,11 @@ def store_layers(
             writers = {
                 key: stack.enter_context(ArkWriter(layer_dir(out, *key), metas[key])) for key in missing
             }
-            _encode(recogniser, feats, writers, batch_size)
+            device = torch.device(device)
+            recogniser.model.to(device)
+            batch_frames = batch_frames or (CPU_FRAMES if device.type == "cpu" else GPU_FRAMES)
+            _encode(recogniser, feats, writers, batch_frames, device)
+            recogniser.model.cpu()
     durations = (f"{utt_id} {feats.num_frames[utt_id]}\n" for utt_id in sorted(feats))
     atomic.write_text(out / DURATIONS, "".join(durations))
     return [layer_dir(out, *key) for key in missing]
@@ -135,19 +147,43 @@ def store_layers(
 
 @torch.no_grad()
 def _encode(
-    recogniser: Recogniser, feats: ArkReader, writers: dict[tuple[int, str], ArkWriter], batch_size: int
+    recogniser: Recogniser,
+    feats: ArkReader,
+    writers: dict[tuple[int, str], ArkWriter],
+    batch_frames: int,
+    device: torch.device,
 ) -> None:
-    by_length = sorted(feats, key=lambda utt_id: (feats.num_frames[utt_id], utt_id))
-    with tqdm(total=len(by_length), desc="encode", unit="utt", mininterval=1) as bar:
-        for start in range(0, len(by_length), batch_size):
-            utt_ids = by_length[start : start + batch_size]
-            layers, lengths = recogniser.encoder(*pad([feats[utt_id] for utt_id in utt_ids]))
+    utt_ids = sorted(feats, key=lambda utt_id: (feats.num_frames[utt_id], utt_id))
+    num_frames = [feats.num_frames[utt_id] for utt_id in utt_ids]
+    batches = [
+        [utt_ids[index] for index in batch]
+        for batch in split_by_frames(np.arange(len(utt_ids)), num_frames, batch_frames)
+    ]
+    on_gpu = device.type == "cuda"
+    padded = read_ahead(feats.__getitem__, batches, num_workers=int(on_gpu), pin_memory=on_gpu)
+    with (
+        _whole_float32(),
+        contextlib.closing(copy_ahead(padded, device)) as sent,
+        tqdm(total=len(utt_ids), desc="encode", unit="utt", mininterval=1) as bar,
+    ):
+        for batch, (_, (features, lengths)) in zip(batches, sent, strict=True):
+            layers, lengths = recogniser.encoder(features, lengths)
             for (number, form), writer in writers.items():
-                for utt_id, row in zip(
-                    utt_ids, _in_form(recogniser, form, layers[number - 1], lengths), strict=True
-                ):
+                rows = _in_form(recogniser, form, layers[number - 1], lengths)
+                for utt_id, row in zip(batch, rows, strict=True):
                     writer.write(utt_id, np.ascontiguousarray(row))
-            bar.update(len(utt_ids))
+            bar.update(len(batch))
+
+
+@contextlib.contextmanager
+def _whole_float32() -> Iterator[None]:
+    """By default cuDNN rounds the factors of its products to TF32, ten bits: layers would depend on the device."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _in_form(
@@ -156,8 +192,8 @@ def _in_form(
     if form == WORDS:
         return [Pieces()(text) for text in recogniser.read(layer, lengths)]
     if form == "pooled":
-        return list(masked_mean(layer, lengths).numpy())
-    return [row[:length].numpy() for row, length in zip(layer, lengths.tolist(), strict=True)]
+        return list(masked_mean(layer, lengths).cpu().numpy())
+    return [row[:length].numpy() for row, length in zip(layer.cpu(), lengths.tolist(), strict=True)]
 
 
 def _is_there(directory: Path, meta: dict) -> bool:

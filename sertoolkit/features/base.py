@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from sertoolkit.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +105,9 @@ class Frontend(ABC):
     frame_shift: float = 0.01
     dim: int
     min_samples: int
+    compute_frames: Callable[[Tensor], Tensor] | None = None
+    """A frontend that reads frames of `min_samples` one by one may define this method too, from tensors of them,
+    (..., window), to (..., dim): then a GPU can compute whole batches (:mod:`sertoolkit.features.waveforms`)."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -135,6 +142,14 @@ class Frontend(ABC):
             ConfigError: if the tempo is outside 0.5 to 2
 
         """
+        self.check(waveform, sampling_rate, tempo=tempo)
+        features = self.compute(np.asarray(waveform, np.float32), tempo=tempo)
+        if self.config.normalise:
+            return normalise(features)
+        return np.ascontiguousarray(features, np.float32)
+
+    def check(self, waveform: np.ndarray, sampling_rate: int, *, tempo: float = 1.0) -> None:
+        """Refuse what has no features; arguments and errors as those of the frontend itself."""
         if sampling_rate != self.sampling_rate:
             raise AudioError(
                 f"{self.name}: found {sampling_rate} Hz, expected {self.sampling_rate} Hz; resample first"
@@ -150,7 +165,3 @@ class Frontend(ABC):
             raise AudioError(f"{self.name}: audio holds values that are not finite")
         if not 0.5 <= tempo <= 2:
             raise ConfigError(f"{self.name}: tempo is {tempo}, expected 0.5 to 2")
-        features = self.compute(np.asarray(waveform, np.float32), tempo=tempo)
-        if self.config.normalise:
-            return normalise(features)
-        return np.ascontiguousarray(features, np.float32)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from sertoolkit.errors import SertoolkitError, TrainingError
 
+Batch = TypeVar("Batch", bound=tuple)  # named, of tensors, `lengths` among them
 
-def pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+
+class Padded(NamedTuple):
+    """Features (B, T, D), zero behind the lengths, and lengths (B,)."""
+
+    features: Tensor
+    lengths: Tensor
+
+
+def pad(arrays: Sequence[np.ndarray]) -> Padded:
     """Stack matrices of different lengths.
 
     Args:
@@ -28,42 +39,46 @@ def pad(arrays: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     padded = torch.zeros(len(arrays), int(lengths.max()), arrays[0].shape[1])
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = torch.from_numpy(np.array(array))
-    return padded, lengths
+    return Padded(padded, lengths)
 
 
 class _Batches(Dataset):
     """What a worker makes of the ids of a batch; an error is handed over, for the parent to raise."""
 
-    def __init__(self, read: Callable[[str], np.ndarray], utt_ids: Sequence[Sequence[str]]) -> None:
-        self.read, self.utt_ids = read, utt_ids
+    def __init__(
+        self, read: Callable[[str], Any], utt_ids: Sequence[Sequence[str]], stack: Callable[[list], Any]
+    ) -> None:
+        self.read, self.utt_ids, self.stack = read, utt_ids, stack
 
     def __len__(self) -> int:
         return len(self.utt_ids)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | SertoolkitError:
+    def __getitem__(self, number: int) -> Any:
         try:
-            return pad([self.read(utt_id) for utt_id in self.utt_ids[number]])
+            return self.stack([self.read(utt_id) for utt_id in self.utt_ids[number]])
         except SertoolkitError as error:
             return error
 
 
 def read_ahead(
-    read: Callable[[str], np.ndarray],
+    read: Callable[[str], Any],
     utt_ids: Sequence[Sequence[str]],
     *,
+    stack: Callable[[list], Batch] = pad,
     num_workers: int = 0,
     pin_memory: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Batch]:
     """Batches in their order; how many workers there are changes nothing.
 
     Args:
-        read: features (T, D) of an utterance
+        read: what is read of an utterance, such as its features (T, D)
         utt_ids: of each batch
+        stack: makes a batch, a named tuple of tensors, of what was read
         num_workers: processes, forked, of one thread each; 0: batches are read when they are asked for
         pin_memory: for a copy to a GPU that does not wait
 
     Yields:
-        zero-padded features (B, T, D) and their lengths (B,)
+        what ``stack`` makes
 
     Raises:
         SertoolkitError: as ``read``
@@ -71,7 +86,7 @@ def read_ahead(
 
     """
     loader = DataLoader(
-        _Batches(read, utt_ids),
+        _Batches(read, utt_ids, stack),
         batch_size=None,  # an item is a batch
         num_workers=num_workers,
         pin_memory=pin_memory,
@@ -91,6 +106,43 @@ def read_ahead(
             f"a process that reads audio died ({error}): out of memory? Shared memory (/dev/shm) too small? Lower"
             " --num_workers, or raise the limit"
         ) from error
+
+
+def copy_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
+    """Send batches to a device, each during the step before its own; on the CPU they are handed on.
+
+    Args:
+        batches: as :func:`read_ahead` gives them, in pinned memory for a GPU; closed with this iterator
+        device: where they are wanted
+
+    Yields:
+        a batch as it was, and on the device
+
+    """
+    with contextlib.closing(batches):
+        if device.type == "cpu":
+            yield from ((batch, batch) for batch in batches)
+            return
+        stream = torch.cuda.Stream(device)
+        waiting = None
+        for batch in batches:
+            with torch.cuda.stream(stream):
+                copy = type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
+            begun = batch, copy, stream.record_event()
+            if waiting is not None:
+                yield _arrived(*waiting)
+            waiting = begun
+        if waiting is not None:
+            yield _arrived(*waiting)
+
+
+def _arrived(batch: Batch, copy: Batch, event: torch.cuda.Event) -> tuple[Batch, Batch]:
+    current = torch.cuda.current_stream()
+    current.wait_event(event)
+    for tensor in copy:
+        # else its memory could be given to the next copy while a step still reads it
+        tensor.record_stream(current)
+    return batch, copy
 
 
 def _start_worker(_: int) -> None:

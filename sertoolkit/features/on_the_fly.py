@@ -7,6 +7,7 @@ utterance sounds anew every epoch, by (augmentation seed, epoch, utterance) and 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ class AudioFeatures:
 
     Attributes:
         num_frames: of each plain utterance
+        fewest_frames: of each utterance at its fastest
+        most_frames: of each utterance at its slowest
         meta: what makes the features, as that of a store
 
     Raises:
@@ -52,9 +55,9 @@ class AudioFeatures:
         self._items = {utt_id: Item(utt_id, *data.audio(utt_id)) for utt_id in data.utt_ids}
         num_samples = check_headers(list(self._items.values()), frontend, options, str(drop_list))
         self.num_frames = {utt_id: self._count(length, 1.0) for utt_id, length in num_samples.items()}
-        # speech at the highest tempo has the fewest
-        tempo = augmentation.tempo[1] if augmentation else 1.0
-        self.fewest_frames = {utt_id: self._count(length, tempo) for utt_id, length in num_samples.items()}
+        slowest, fastest = augmentation.tempo if augmentation else (1.0, 1.0)
+        self.fewest_frames = {utt_id: self._count(length, fastest) for utt_id, length in num_samples.items()}
+        self.most_frames = {utt_id: self._count(length, slowest) for utt_id, length in num_samples.items()}
         self.meta = {
             "kind": "audio",
             "frontend": frontend.name,
@@ -65,7 +68,7 @@ class AudioFeatures:
         }
 
     def _count(self, num_samples: int, tempo: float) -> int:
-        frontend = self._extractor.frontend
+        frontend = self.frontend
         step = frontend.frame_shift * frontend.sampling_rate * tempo
         return len(frame_starts(num_samples, window=frontend.min_samples, step=step))
 
@@ -92,11 +95,39 @@ class AudioFeatures:
             AudioError: if the audio is damaged
 
         """
-        variant = self.augmentation.draw(utt_id, epoch - 1) if self.augmentation else PLAIN
-        return self._compute(utt_id, variant)
+        return self._compute(utt_id, self._draw(utt_id, epoch))
+
+    def recording_of_epoch(self, utt_id: str, epoch: int) -> tuple[np.ndarray, Variant]:
+        """What :meth:`of_epoch` makes features of.
+
+        Returns:
+            samples as they were recorded, (num_samples,), and how they are to sound
+
+        Raises:
+            AudioError: if the audio is damaged
+
+        """
+        frontend, variant = self.frontend, self._draw(utt_id, epoch)
+        with self._naming(utt_id):
+            waveform = self._extractor.read(self._items[utt_id])
+            frontend.check(waveform, frontend.sampling_rate, tempo=variant.tempo)
+        return waveform, variant
+
+    @property
+    def frontend(self) -> Frontend:
+        """What computes the features."""
+        return self._extractor.frontend
+
+    def _draw(self, utt_id: str, epoch: int) -> Variant:
+        return self.augmentation.draw(utt_id, epoch - 1) if self.augmentation else PLAIN
 
     def _compute(self, utt_id: str, variant: Variant) -> np.ndarray:
-        try:
+        with self._naming(utt_id):
             return self._extractor.features(self._extractor.read(self._items[utt_id]), variant)
+
+    @contextmanager
+    def _naming(self, utt_id: str) -> Iterator[None]:
+        try:
+            yield
         except AudioError as error:
             raise AudioError(f"utterance {utt_id}: {error}") from error

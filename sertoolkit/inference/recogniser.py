@@ -15,10 +15,11 @@ from sertoolkit import registry
 from sertoolkit.config import from_dict, hash_of, to_dict
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
+from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.errors import CheckpointError, ConfigError
 from sertoolkit.features.base import Frontend
+from sertoolkit.features.loading import pad
 from sertoolkit.storage.tensors import load_tensors, save_tensors, tensors_hash
-from sertoolkit.tasks.asr import CtcModel, pad
 from sertoolkit.text.tokens import Tokens, tokens_from_state
 
 MODEL_FILE = "model.safetensors"

@@ -10,51 +10,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
 from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import hash_of
 from sertoolkit.decoding.greedy import greedy_decode
 from sertoolkit.encoders.base import Encoder
+from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.errors import DataError, report_faults
-from sertoolkit.features.loading import pad, read_ahead
+from sertoolkit.features.loading import copy_ahead, pad, read_ahead
 from sertoolkit.features.on_the_fly import AudioFeatures
+from sertoolkit.features.waveforms import Waveforms
 from sertoolkit.scoring.recognition import score_recognition
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.tasks.base import Task
 from sertoolkit.text.tokens import Tokens
+from sertoolkit.training.batches import make_batches
+from sertoolkit.training.config import AsrTraining
+from sertoolkit.training.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
-
-
-class CtcModel(nn.Module):
-    """An encoder and a softmax over tokens on its last layer.
-
-    Args:
-        encoder: features -> layers
-        num_tokens: the blank included
-
-    """
-
-    def __init__(self, encoder: Encoder, num_tokens: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.output = nn.Linear(encoder.layer_dims[-1], num_tokens)
-
-    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log probabilities of tokens.
-
-        Args:
-            features: (B, T, D)
-            lengths: valid frames (B,)
-
-        Returns:
-            log probabilities (B, T', V) and their valid frames (B,)
-
-        """
-        layers, lengths = self.encoder(features, lengths)
-        return functional.log_softmax(self.output(layers[-1]).float(), dim=-1), lengths
 
 
 @dataclasses.dataclass
@@ -125,8 +99,10 @@ class Transcribed:
 
     @property
     def lengths(self) -> list[int]:
-        """Frames of each utterance."""
-        return [self.feats.num_frames[utt_id] for utt_id in self.utt_ids]
+        """Frames of each utterance, at its slowest: what batches are made by."""
+        feats = self.feats
+        num_frames = feats.most_frames if isinstance(feats, AudioFeatures) else feats.num_frames
+        return [num_frames[utt_id] for utt_id in self.utt_ids]
 
     def read(self, utt_id: str, epoch: int) -> np.ndarray:
         """Features (T, D) of an utterance as it sounds in an epoch of training; from a store always the same."""
@@ -143,9 +119,12 @@ class AsrTask(Task):
         train: training utterances
         valid: validation utterances
         tokens: the token list
-        batch_size: of validation
+        training: its optimisation; validation too is in batches of this size
         settings: all that a resumed training must share, for the fingerprint
         num_workers: processes that read batches ahead; 0: none
+        device_features: features of audio are computed where the model is, not by those processes; the frontend must
+            have `compute_frames`
+        ranks: the processes that share the validation set
 
     """
 
@@ -158,66 +137,92 @@ class AsrTask(Task):
         valid: Transcribed,
         tokens: Tokens,
         *,
-        batch_size: int,
+        training: AsrTraining,
         settings: Mapping,
         num_workers: int = 0,
+        device_features: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model, self.train, self.valid, self.tokens = model, train, valid, tokens
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self._ahead = read_ahead(train.feats.__getitem__, [])
+        self.training, self.num_workers = training, num_workers
+        self.device_features, self.ranks = device_features, ranks
         self.utt_ids, self.lengths = train.utt_ids, train.lengths
         self.device = next(model.parameters()).device
+        self._ahead = copy_ahead(read_ahead(train.read, []), self.device)
         data = [[part.feats.meta, part.utt_ids, part.texts] for part in (train, valid)]
         self.fingerprint = hash_of([settings, tokens.to_state(), data])
 
     def begin_epoch(self, epoch: int, batches: Sequence[np.ndarray]) -> None:
         """Start to read the batches."""
-        self._ahead = read_ahead(
-            functools.partial(self.train.read, epoch=epoch),
+        read, stack = self.train.read, pad
+        if self.device_features:
+            read = self.train.feats.recording_of_epoch
+            stack = functools.partial(Waveforms.pad, frontend=self.train.feats.frontend)
+        on_host = read_ahead(
+            functools.partial(read, epoch=epoch),
             [[self.utt_ids[index] for index in batch] for batch in batches],
+            stack=stack,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )
+        self._ahead = copy_ahead(on_host, self.device)
 
     def close(self) -> None:
         """End the processes that read ahead; to be called also where training is stopped, for they would live on."""
         self._ahead.close()
 
+    def fetch(self) -> None:
+        """Take the next batch."""
+        self._fetched = next(self._ahead)
+
     def loss(self, indices: np.ndarray) -> torch.Tensor:
-        """CTC loss, summed over frames and averaged over utterances."""
-        return self._loss(self.train, indices, *next(self._ahead))[0]
+        """CTC loss, summed over frames and averaged over utterances, of the batch that was fetched."""
+        batch, sent = self._fetched
+        if isinstance(sent, Waveforms):
+            features = sent.to_features(self.train.feats.frontend)
+        else:
+            features = sent.features
+        return self._loss(self.train, indices, features, batch.lengths)[0]
 
     def validate(self) -> dict[str, float]:
         """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
-        hypotheses: dict[str, str] = {}
-        total = 0.0
-        order = np.argsort(self.valid.lengths, kind="stable")
-        for start in range(0, len(order), self.batch_size):
-            indices = order[start : start + self.batch_size]
-            features = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
-            loss, log_probs, lengths = self._loss(self.valid, indices, *features)
+        size = {"batch_size": self.training.batch_size, "batch_frames": self.training.batch_frames}
+        batches = make_batches(self.valid.lengths, **size, seed=0, epoch=0, ascending=True)
+        with self.ranks.together():
+            mine = self._validate(batches[self.ranks.number :: self.ranks.count])
+        parts = self.ranks.gather(mine)
+        total = sum(part[0] for part in parts)
+        hypotheses = {utt_id: text for part in parts for utt_id, text in part[1].items()}
+        references = dict(zip(self.valid.utt_ids, self.valid.texts, strict=True))
+        scores = score_recognition(references, hypotheses)
+        return {
+            "valid_loss": total / len(self.valid.utt_ids),
+            "valid_cer": scores["cer"],
+            "valid_wer": scores["wer"],
+        }
+
+    def _validate(self, batches: Sequence[np.ndarray]) -> tuple[float, dict[str, str]]:
+        """Sum of the losses, and what was heard by utterance."""
+        total, hypotheses = 0.0, {}
+        for indices in batches:
+            features, lengths = pad([self.valid.feats[self.valid.utt_ids[index]] for index in indices])
+            loss, log_probs, lengths = self._loss(self.valid, indices, features.to(self.device), lengths)
             total += loss.item() * len(indices)
             for index, ids in zip(indices, greedy_decode(log_probs, lengths), strict=True):
                 hypotheses[self.valid.utt_ids[index]] = self.tokens.decode(ids)
-        references = dict(zip(self.valid.utt_ids, self.valid.texts, strict=True))
-        scores = score_recognition(references, hypotheses)
-        return {"valid_loss": total / len(order), "valid_cer": scores["cer"], "valid_wer": scores["wer"]}
+        return total, hypotheses
 
     def _loss(
         self, data: Transcribed, indices: Sequence[int], features: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        targets = [data.targets[index] for index in indices]
-        features = features.to(self.device, non_blocking=True)
-        log_probs, lengths = self.model(features, lengths.to(self.device))
-        loss = functional.ctc_loss(
-            log_probs.transpose(0, 1),
-            torch.tensor(list(itertools.chain(*targets)), device=self.device),
+        return self.model.loss(
+            features,
             lengths,
-            torch.tensor([len(target) for target in targets], device=self.device),
+            [data.targets[index] for index in indices],
             blank=self.tokens.blank,
-            reduction="sum",
+            in_bfloat16=self.training.precision == "bfloat16",
+            on_cpu=self.training.deterministic,
         )
-        return loss / len(targets), log_probs, lengths
 
 
 def check_length(encoder: Encoder, num_frames: int, target: Sequence[int]) -> None:

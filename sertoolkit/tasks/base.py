@@ -51,6 +51,9 @@ class Task(ABC):
 
         """
 
+    def fetch(self) -> None:  # noqa: B027 # most have all at hand
+        """Read what the next :meth:`loss` needs, where that can fail."""
+
     @abstractmethod
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """Loss of one batch, a scalar.

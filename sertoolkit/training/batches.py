@@ -13,14 +13,17 @@ def make_batches(
     *,
     seed: int,
     epoch: int,
+    batch_frames: int = 0,
     ascending: bool = False,
     bucket: bool = False,
 ) -> list[np.ndarray]:
     """Batches of one epoch; every utterance stands in exactly one.
 
     Args:
-        lengths: duration of each utterance, in any unit
+        lengths: duration of each utterance, in frames
         batch_size: utterances a batch; the last one may hold fewer
+        batch_frames: frames a batch, padding included (its longest utterance times their number), in place of
+            ``batch_size``; a longer utterance is a batch of its own. 0: batches of ``batch_size``
         seed: of the training
         epoch: counted from 1
         ascending: from short to long (SortaGrad)
@@ -34,15 +37,44 @@ def make_batches(
     order = generator.permutation(len(lengths))
     if ascending or bucket:  # the permutation before breaks ties anew each epoch
         order = order[np.argsort(np.asarray(lengths)[order], kind="stable")]
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if batch_frames:
+        batches = split_by_frames(order, lengths, batch_frames)
+    else:
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     if bucket and not ascending:
         batches = [batches[index] for index in generator.permutation(len(batches))]
     return batches
 
 
-def step_seed(seed: int, epoch: int, step: int) -> int:
-    """Seed of all random draws of one training step, in [0, 2**63).
+def split_by_frames(order: np.ndarray, lengths: Sequence[int], batch_frames: int) -> list[np.ndarray]:
+    """Cut an order into batches, each as long as its padded size allows.
+
+    Args:
+        order: indices into ``lengths``
+        lengths: frames of each utterance
+        batch_frames: most frames of a batch, padding included; a longer utterance is a batch of its own
+
+    Returns:
+        parts of ``order``, none of them empty
+
+    Examples:
+        >>> [batch.tolist() for batch in split_by_frames(np.arange(4), [2, 3, 3, 9], 6)]
+        [[0, 1], [2], [3]]
+
+    """
+    starts, longest = [], 0
+    for place, index in enumerate(order):
+        longest = max(longest, lengths[index])
+        if not starts or longest * (place - starts[-1] + 1) > batch_frames:
+            starts.append(place)
+            longest = lengths[index]
+    return np.split(order, starts[1:]) if starts else []
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int = 0) -> int:
+    """Seed of all random draws of one training step in one process, in [0, 2**63).
 
     Every step is seeded anew, so a resumed training needs no state of a generator.
     """
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    key = [seed, epoch, step, *([rank] if rank else [])]
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))

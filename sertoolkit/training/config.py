@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from sertoolkit.audio.augmentation import Augmentation
 from sertoolkit.config import from_dict
 from sertoolkit.errors import ConfigError, suggest
+from sertoolkit.training.batches import make_batches
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,7 @@ class Training:
     """Largest norm of the gradient over all parameters."""
     batch_size: int = 64
     """Utterances a step."""
+    batch_frames: ClassVar[int] = 0  # a setting of recognisers alone
     max_epochs: int = 100
     schedule: Literal["plateau", "epoch", "linear"] = "plateau"
     """``plateau`` anneals when the selecting metric has not improved for ``patience`` epochs; ``epoch`` anneals after
@@ -61,6 +66,45 @@ class Training:
         if not 0 < self.anneal_factor < 1:
             raise ConfigError(f"anneal_factor must lie between 0 and 1, found {self.anneal_factor}")
 
+    def batches(self, lengths: Sequence[int], *, seed: int, epoch: int) -> list[np.ndarray]:
+        """Batches of one epoch, as :func:`~sertoolkit.training.batches.make_batches` makes them.
+
+        Args:
+            lengths: frames of each utterance
+            seed: of the training
+            epoch: from 1
+
+        """
+        return make_batches(
+            lengths,
+            self.batch_size,
+            batch_frames=self.batch_frames,
+            seed=seed,
+            epoch=epoch,
+            ascending=self.sort_first_epoch and epoch == 1,
+            bucket=self.bucket,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AsrTraining(Training):
+    """Optimisation of a recogniser."""
+
+    batch_frames: int = 0
+    """Most frames a step, padding included, in place of ``batch_size``: short utterances then make bigger batches.
+    Where tempo is drawn anew each epoch, an utterance counts at its slowest. 0: ``batch_size`` utterances."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16``: products of the encoder in that type, by autocast; weights, statistics of batch norm and CTC stay in
+    float32. Made for GPUs; a CPU without bfloat16 products only gets slower."""
+    deterministic: bool = False
+    """The same weights from every run on the same GPUs, as on the CPU anyway: CTC is computed on the CPU, and torch takes
+    deterministic algorithms. Slower; ``bench/gpu.sh`` measures by how much."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_frames < 0:
+            raise ConfigError(f"batch_frames must not be negative, found {self.batch_frames}")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AsrConfig:
@@ -68,7 +112,7 @@ class AsrConfig:
 
     encoder: str = "ds2"
     encoder_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
-    training: Training = Training(
+    training: AsrTraining = AsrTraining(
         optimiser="sgd",
         learning_rate=3e-4,
         clip_norm=400.0,

@@ -22,9 +22,10 @@ from tqdm import tqdm
 from sertoolkit.errors import Stopped, TrainingError
 from sertoolkit.storage import atomic
 from sertoolkit.tasks.base import Task
-from sertoolkit.training.batches import make_batches, step_seed
+from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from sertoolkit.training.config import Training
+from sertoolkit.training.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Trainer:
         folder: for checkpoints and ``train.jsonl``
         stop: returns the number of the signal that asks to stop, or 0
         show_progress: draw a bar an epoch
+        ranks: the processes that share the work; the first one writes
 
     """
 
@@ -91,9 +93,10 @@ class Trainer:
         folder: Path,
         stop: Callable[[], int] = lambda: 0,
         show_progress: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.task, self.training, self.seed, self.folder = task, training, seed, folder
-        self.stop, self.show_progress = stop, show_progress
+        self.stop, self.show_progress, self.ranks = stop, show_progress, ranks
         groups = task.parameter_groups()
         self.parameters = [parameter for group in groups for parameter in group["params"]]
         self.optimiser = OPTIMISERS[training.optimiser](groups, training)
@@ -110,7 +113,8 @@ class Trainer:
             CheckpointError: if the checkpoints are damaged or of another training
 
         """
-        self.restore()
+        with self.ranks.together():
+            self.restore()
         while not self.progress.ended:
             self._epoch()
         self.load_best()
@@ -130,32 +134,28 @@ class Trainer:
     def load_best(self) -> None:
         """Give the model the weights of the best epoch."""
         self.task.model.load_state_dict(self.best_weights)
-        self.write_history(self.folder)
+        with self.ranks.together():
+            self.write_history(self.folder)
 
     def finish(self) -> None:
         """Drop the checkpoints; call this once the results are written."""
-        remove_checkpoints(self.folder)
+        if self.ranks.is_first:
+            remove_checkpoints(self.folder)
 
     def batches(self) -> list[np.ndarray]:
         """All batches of the epoch under way."""
-        return make_batches(
-            self.task.lengths,
-            self.training.batch_size,
-            seed=self.seed,
-            epoch=self.progress.epoch,
-            ascending=self.training.sort_first_epoch and self.progress.epoch == 1,
-            bucket=self.training.bucket,
-        )
+        return self.training.batches(self.task.lengths, seed=self.seed, epoch=self.progress.epoch)
 
     def begin_epoch(self) -> list[np.ndarray]:
         """All batches of the epoch under way, its task ready for those that are left."""
         batches = self.batches()
-        self.task.begin_epoch(self.progress.epoch, batches[self.progress.step :])
+        shares = [self.ranks.share(batch) for batch in batches[self.progress.step :]]
+        self.task.begin_epoch(self.progress.epoch, shares)
         return batches
 
     def step_seed(self) -> int:
         """Seed of the random draws of the next step."""
-        return step_seed(self.seed, self.progress.epoch, self.progress.step)
+        return step_seed(self.seed, self.progress.epoch, self.progress.step, self.ranks.number)
 
     def count_step(self, loss: float) -> None:
         """Note that a step was taken."""
@@ -175,28 +175,40 @@ class Trainer:
             self.set_learning_rate(len(batches))
             torch.manual_seed(self.step_seed())
             self.count_step(self._step(batch))
-            if self.stop() or self.is_save_due():
+            stop, is_due = self.ranks.agree(self.stop(), self.is_save_due())
+            if stop or is_due:
                 progress.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self.save()
-                if self.stop():
-                    raise Stopped(self.stop())
+                self._leave_if(stop)
         self.task.model.eval()
         with torch.no_grad():
             metrics = self.task.validate()
         progress.seconds += time.monotonic() - started
-        self.end_epoch(len(batches), metrics)
-        if self.stop() or self.is_save_due() or self.show_progress:
+        with self.ranks.together():
+            self.end_epoch(len(batches), metrics)
+        stop, is_due = self.ranks.agree(self.stop(), self.is_save_due() or self.show_progress)
+        if stop or is_due:
             self.save()
-        if self.stop() and not progress.ended:
-            raise Stopped(self.stop())
+        if not progress.ended:
+            self._leave_if(stop)
+
+    def _leave_if(self, stop: int) -> None:
+        if stop:
+            with self.ranks.together():
+                raise Stopped(stop)
 
     def _step(self, batch: Any) -> float:
-        loss = self.task.loss(batch)
+        with self.ranks.together():
+            self.task.fetch()
+        self.ranks.join_norms(self.task.model, batch)
+        part = self.task.loss(self.ranks.share(batch)) * self.ranks.weight(batch)
+        loss = self.ranks.sum(part.detach().clone())
         if not torch.isfinite(loss):
             self.refuse("loss", batch)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        part.backward()
+        self.ranks.sum_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         if not torch.isfinite(norm):
             self.refuse("gradient", batch)
@@ -213,13 +225,15 @@ class Trainer:
         utterances = [self.task.utt_ids[index] for index in batch]
         place = f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
         report = self.folder / "not_finite.json"
-        atomic.write_text(
-            report, json.dumps({"what": what, "where": place, "utt_ids": utterances}, indent=1) + "\n"
-        )
-        raise TrainingError(
-            f"{what} is not finite at {place} (utterances {', '.join(utterances[:3])}, ...; all in {report}); "
-            "look at these utterances, or lower learning_rate"
-        )
+        with self.ranks.together():
+            if self.ranks.is_first:
+                atomic.write_text(
+                    report, json.dumps({"what": what, "where": place, "utt_ids": utterances}, indent=1) + "\n"
+                )
+            raise TrainingError(
+                f"{what} is not finite at {place} (utterances {', '.join(utterances[:3])}, ...; all in {report}); "
+                "look at these utterances, or lower learning_rate"
+            )
 
     def set_learning_rate(self, steps_an_epoch: int) -> None:
         """Give the optimiser the learning rate of the next step."""
@@ -275,14 +289,18 @@ class Trainer:
         """Write a checkpoint."""
         self.progress.saves += 1
         meta = {"fingerprint": self.task.fingerprint, "progress": dataclasses.asdict(self.progress)}
-        save_checkpoint(
-            self.folder, self.progress.saves, self.task.model, self.optimiser, meta, self.best_weights
-        )
-        self.write_history(self.folder)
+        with self.ranks.together():
+            if self.ranks.is_first:
+                save_checkpoint(
+                    self.folder, self.progress.saves, self.task.model, self.optimiser, meta, self.best_weights
+                )
+            self.write_history(self.folder)
         self.saved_at = time.monotonic()
 
     def write_history(self, folder: Path) -> None:
         """Write ``train.jsonl``, one line an epoch."""
+        if not self.ranks.is_first:
+            return
         lines = (json.dumps(entry) + "\n" for entry in self.progress.history)
         atomic.write_text(folder / "train.jsonl", "".join(lines))
 

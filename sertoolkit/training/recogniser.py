@@ -25,7 +25,9 @@ from sertoolkit.text.tokens import load_tokens
 from sertoolkit.training.batches import step_seed
 from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.config import AsrConfig
+from sertoolkit.training.determinism import deterministic
 from sertoolkit.training.loop import Trainer
+from sertoolkit.training.ranks import ALONE, Ranks
 from sertoolkit.training.signals import stop_requests
 from sertoolkit.version import environment
 
@@ -41,9 +43,11 @@ def train_recogniser(
     valid_feats: Path,
     tokens_dir: Path,
     out: Path,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     drop_bad: bool = False,
     num_workers: int = 0,
+    device_features: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Train, and write ``model.safetensors``, ``config.yaml`` and ``train.jsonl`` into ``out``.
 
@@ -61,6 +65,9 @@ def train_recogniser(
         device: as torch names it
         drop_bad: leave utterances out that CTC cannot learn from, with a count
         num_workers: processes that read the training set ahead; changes no result
+        device_features: features on the fly are computed on ``device`` where the frontend can, not by those processes;
+            results differ by rounding
+        ranks: the processes that share the training; the first one writes
 
     Returns:
         path of the model
@@ -72,48 +79,73 @@ def train_recogniser(
         Stopped: on SIGTERM or Ctrl-C, the state saved
 
     """
-    tokens = load_tokens(tokens_dir)
-    train_dir, valid_store = DataDir.read(train_data), ArkReader(valid_feats).verify()
-    frontend = {key: valid_store.meta[key] for key in ("frontend", "frontend_conf")}
-    if train_feats is None:
-        train_source = _audio(train_dir, config, valid_store.meta, out)
-    elif config.augment is None:
-        train_source = ArkReader(train_feats, expect=frontend).verify()
-    else:
-        raise ConfigError(
-            f"augment: the features in {train_feats} are stored, so tempo and gain cannot change; compute them on the"
-            " fly (--feats on_the_fly of a recipe), or set augment=null"
+    with ranks.together():
+        tokens = load_tokens(tokens_dir)
+        train_dir, valid_store = DataDir.read(train_data), ArkReader(valid_feats).verify()
+        frontend = {key: valid_store.meta[key] for key in ("frontend", "frontend_conf")}
+        if train_feats is None:
+            train_source = _audio(train_dir, config, valid_store.meta, out)
+        elif config.augment is None:
+            train_source = ArkReader(train_feats, expect=frontend).verify()
+        else:
+            raise ConfigError(
+                f"augment: the features in {train_feats} are stored, so tempo and gain cannot change; compute them on the"
+                " fly (--feats on_the_fly of a recipe), or set augment=null"
+            )
+        torch.manual_seed(step_seed(config.seed, 0, 0))
+        recogniser = Recogniser.build(
+            encoder=config.encoder, encoder_conf=config.encoder_conf, tokens=tokens, **frontend
         )
-    torch.manual_seed(step_seed(config.seed, 0, 0))
-    recogniser = Recogniser.build(
-        encoder=config.encoder, encoder_conf=config.encoder_conf, tokens=tokens, **frontend
-    )
-    encoder = recogniser.encoder
-    train = Transcribed.check(train_source, train_dir.text, tokens, encoder, drop_bad=drop_bad)
-    valid = Transcribed.check(valid_store, DataDir.read(valid_data).text, tokens, encoder, drop_bad=drop_bad)
-    recogniser.model.to(device)
-    task = AsrTask(
-        recogniser.model,
-        train,
-        valid,
-        tokens,
-        batch_size=config.training.batch_size,
-        settings=to_dict(config),
-        num_workers=num_workers,
-    )
-    model_path = out / MODEL_FILE
-    if _has_ended(model_path, task.fingerprint):
-        logger.info("%s: this training has ended already", model_path)
-        remove_checkpoints(out)  # a kill just before the end leaves them
-        return model_path
-    out.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(out / "config.yaml", dump_yaml(to_dict(config)))
-    atomic.write_text(out / "environment.yaml", dump_yaml(environment()))
-    num_parameters = sum(parameter.numel() for parameter in recogniser.model.parameters())
-    logger.info("%s, %d parameters, %d utterances", config.encoder, num_parameters, len(train.utt_ids))
-    with stop_requests() as stop, contextlib.closing(task):
-        trainer = Trainer(task, config.training, seed=config.seed, folder=out, stop=stop, show_progress=True)
+        encoder = recogniser.encoder
+        train = Transcribed.check(train_source, train_dir.text, tokens, encoder, drop_bad=drop_bad)
+        valid = Transcribed.check(
+            valid_store, DataDir.read(valid_data).text, tokens, encoder, drop_bad=drop_bad
+        )
+        ranks.check(recogniser.model)
+        recogniser.model.to(device)
+        task = AsrTask(
+            recogniser.model,
+            train,
+            valid,
+            tokens,
+            training=config.training,
+            settings=to_dict(config),
+            num_workers=num_workers,
+            device_features=device_features
+            and isinstance(train_source, AudioFeatures)
+            and train_source.frontend.compute_frames is not None,
+            ranks=ranks,
+        )
+        model_path = out / MODEL_FILE
+        if _has_ended(model_path, task.fingerprint):
+            logger.info("%s: this training has ended already", model_path)
+            if ranks.is_first:
+                remove_checkpoints(out)  # a kill just before the end leaves them
+            return model_path
+        out.mkdir(parents=True, exist_ok=True)
+        if ranks.is_first:
+            atomic.write_text(out / "config.yaml", dump_yaml(to_dict(config)))
+            atomic.write_text(out / "environment.yaml", dump_yaml(environment()))
+        num_parameters = sum(parameter.numel() for parameter in recogniser.model.parameters())
+        logger.info("%s, %d parameters, %d utterances", config.encoder, num_parameters, len(train.utt_ids))
+    if len(set(ranks.gather(task.fingerprint))) > 1:
+        raise ConfigError(
+            "the processes of this training read different data or settings; give all of them the same"
+        )
+    repeatable = deterministic() if config.training.deterministic else contextlib.nullcontext()
+    with stop_requests() as stop, contextlib.closing(task), repeatable:
+        trainer = Trainer(
+            task,
+            config.training,
+            seed=config.seed,
+            folder=out,
+            stop=stop,
+            show_progress=ranks.is_first,
+            ranks=ranks,
+        )
         progress = trainer.run()
+    if not ranks.is_first:
+        return model_path
     recogniser.model.eval()
     recogniser.save(
         model_path,

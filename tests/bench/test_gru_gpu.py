@@ -46,6 +46,8 @@ def test_every_section_runs_with_little_installed_and_leaves_no_result(tmp_path:
         "gru_cohort_equal",
         "gru_cohort_ragged",
         "ds2_training",
+        "ds2_files",
+        "ds2_encoding",
         "table1",
     ):
         assert f"{name}: a tiny run, no result; nothing written" in done.stdout

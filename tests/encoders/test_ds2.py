@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sertoolkit.encoders.ds2 import DS2, DS2Config
 from sertoolkit.errors import ConfigError
+from sertoolkit.gru import BiGRU
 
 SMALL = DS2Config(conv_channels=3, num_layers=3, hidden_size=5)
 LENGTHS = torch.tensor([30, 1, 23, 8])
@@ -151,3 +152,27 @@ def test_an_encoder_that_is_not_frozen_trains() -> None:
 def test_impossible_settings_are_named(name, value) -> None:
     with pytest.raises(ConfigError, match=name):
         DS2Config(**{name: value})
+
+
+@pytest.mark.parametrize("run", [BiGRU.forward, BiGRU._run_apart], ids=["as on a CPU", "as on a GPU"])
+def test_under_autocast_layers_are_bfloat16_and_stay_near_those_of_float32(run, monkeypatch) -> None:
+    monkeypatch.setattr(BiGRU, "forward", run)
+    torch.manual_seed(0)
+    encoder = DS2(DS2Config(conv_channels=4, num_layers=3, hidden_size=16))
+    features, lengths = torch.randn(3, 60, 161), torch.tensor([60, 41, 20])
+    gradients = []
+    for enabled in (False, True):
+        encoder.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            layers, _ = encoder(features, lengths)
+        layers[-1].float().square().sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in encoder.parameters()]))
+        if not enabled:
+            exact = [layer.detach() for layer in layers]
+    for expected, layer in zip(exact, layers, strict=True):
+        assert layer.dtype == torch.bfloat16
+        assert ((layer.float() - expected).norm() / expected.norm()).item() < 0.03
+        assert not layer[2, 10:].any()
+    assert gradients[1].dtype == torch.float32
+    assert torch.cosine_similarity(*gradients, dim=0).item() > 0.995
+    assert all(weight.dtype == torch.float32 for weight in encoder.parameters())

@@ -189,12 +189,40 @@ def test_no_systems_are_a_fault_among_others(check, toolkit: Path) -> None:
 
 
 def test_wrong_settings_of_a_recogniser_are_named_all_at_once(check, toolkit: Path) -> None:
-    given = ["--corpus_dir", str(toolkit), "--asr_args", "encoder_conf.hiden_size=3", "--ngpu", "2"]
+    given = ["--corpus_dir", str(toolkit), "--asr_args", "encoder_conf.hiden_size=3", "--num_nodes", "2"]
     given += ["--token_type", "chr", "--frontend", "power_spectogram"]
     faults = "".join(check(EGS / "mini" / "asr", *given, code=2)).splitlines()
-    assert len(faults) == 4
-    for text in ("'hidden_size'", "--ngpu 2: expected 0 or 1", "mean 'char'", "mean 'power_spectrogram'"):
+    assert len(faults) == 5
+    for text in (
+        "expected --rendezvous HOST:PORT",
+        "'hidden_size'",
+        "--num_nodes 2: expected --ngpu",
+        "mean 'char'",
+        "mean 'power_spectrogram'",
+    ):
         assert any(text in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], "+ sertoolkit train-asr "),
+        (["--ngpu", "1"], "+ sertoolkit train-asr "),
+        (["--ngpu", "4"], "+ torchrun --nproc_per_node 4 --standalone -m sertoolkit train-asr "),
+        (
+            ["--ngpu", "4", "--num_nodes", "2", "--rendezvous", "one:29400", "--train_cmd", "srun -N 2"],
+            "+ srun -N 2 torchrun --nproc_per_node 4 --nnodes 2 --rdzv_backend c10d --rdzv_endpoint one:29400 -m sertoolkit"
+            " train-asr ",
+        ),
+    ],
+)
+def test_a_recogniser_is_trained_by_a_process_a_gpu(check, toolkit: Path, given, expected) -> None:
+    options = ["--corpus_dir", str(toolkit), "--feats", "on_the_fly", "--nj", "10", *given]
+    output, _ = check(EGS / "mini" / "asr", *options)
+    (command,) = (line for line in output.splitlines() if " train-asr " in line)
+    assert command.strip().startswith(expected)
+    assert f"--ngpu {1 if given else 0}" in command
+    assert f"--num_workers {3 if '4' in given else 10}" in command
 
 
 VARIANT = "exp/ser/variant"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sertoolkit import registry
 from sertoolkit.audio.augmentation import Augmentation
 from sertoolkit.config import load_config
 from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.encoders.ds2 import DS2
 from sertoolkit.errors import CheckpointError, ConfigError, DataError, Stopped
 from sertoolkit.features.dump import ExtractOptions, extract
@@ -23,10 +25,10 @@ from sertoolkit.features.on_the_fly import AudioFeatures
 from sertoolkit.inference.recogniser import Recogniser
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import load_tensors
-from sertoolkit.tasks.asr import AsrTask, CtcModel, Transcribed
+from sertoolkit.tasks.asr import AsrTask, Transcribed
 from sertoolkit.text.tokens import make_tokens
 from sertoolkit.training import recogniser as training_recogniser
-from sertoolkit.training.config import AsrConfig, Training
+from sertoolkit.training.config import AsrConfig, AsrTraining
 from sertoolkit.training.loop import Trainer
 from sertoolkit.training.recogniser import train_recogniser
 
@@ -107,7 +109,7 @@ def test_an_utterance_must_be_long_enough_at_its_highest_tempo(tmp_path, encoder
         )
         return Transcribed.check(feats, {"s-1": "ABAB"}, TOKENS, encoder)
 
-    assert check(1.0).lengths == [7]
+    assert check(1.0).lengths == [8]  # at the lowest tempo: a batch must hold it as it may come
     with pytest.raises(
         DataError, match="s-1: too short for its text: 3 frames after the encoder, CTC needs 4"
     ):
@@ -171,7 +173,7 @@ def settings(**training):
         "max_epochs": 12,
         "bucket": True,
     }
-    return AsrConfig(encoder_conf=SMALL, training=Training(**(options | training)))
+    return AsrConfig(encoder_conf=SMALL, training=AsrTraining(**(options | training)))
 
 
 def train(corpus, out, config=None):
@@ -186,17 +188,17 @@ def train(corpus, out, config=None):
     )
 
 
-def train_on_the_fly(recordings, corpus, out, *, num_workers=0, augment=True, train_feats=None):
-    config = settings(max_epochs=2, batch_size=2)
+def train_on_the_fly(recordings, corpus, out, *, augment=True, train_feats=None, config=None, **options):
+    plain = settings(max_epochs=2, batch_size=2)
     return train_recogniser(
-        dataclasses.replace(config, augment=Augmentation() if augment else None),
+        config or dataclasses.replace(plain, augment=Augmentation() if augment else None),
         train_data=recordings / "train",
         train_feats=train_feats,
         valid_data=recordings / "valid",
         valid_feats=recordings / "valid_feats",
         tokens_dir=corpus / "tokens",
         out=out,
-        num_workers=num_workers,
+        **options,
     )
 
 
@@ -228,6 +230,24 @@ def test_a_training_on_audio_that_was_stopped_resumes_to_the_same_bytes(
         train_on_the_fly(recordings, corpus, tmp_path, num_workers=1)
     assert not multiprocessing.active_children()  # at its end, python would wait for them
     assert_same_model(train_on_the_fly(recordings, corpus, tmp_path), on_the_fly)
+
+
+def test_features_computed_where_the_model_is_train_the_same_recogniser(
+    recordings, corpus, on_the_fly, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise AssertionError("features were computed by the processes that read")
+
+    monkeypatch.setattr(AudioFeatures, "of_epoch", refuse)
+    one, two = (
+        train_on_the_fly(recordings, corpus, tmp_path / str(n), num_workers=n, device_features=True)
+        for n in (0, 1)
+    )
+    assert_same_model(one, two)
+    found, expected = (load_tensors(path) for path in (one, on_the_fly))
+    assert found[1]["fingerprint"] == expected[1]["fingerprint"]
+    for name, weight in expected[0].items():
+        torch.testing.assert_close(found[0][name], weight, atol=1e-3, rtol=1e-3)
 
 
 def test_plain_audio_and_stored_features_train_the_same_weights(recordings, corpus, on_the_fly, tmp_path):
@@ -322,6 +342,66 @@ def test_features_of_another_frontend_are_refused(corpus, tmp_path):
         )
 
 
+def test_batches_by_frames_train_on_every_utterance_within_the_budget(
+    recordings, corpus, tmp_path, monkeypatch
+):
+    seen = []
+    loss = AsrTask._loss
+
+    def noting(task, data, indices, features, lengths):
+        if task.model.training:
+            seen.append((sorted(indices), features.shape[:2].numel()))
+            assert features.shape[1] == lengths.max()
+        return loss(task, data, indices, features, lengths)
+
+    monkeypatch.setattr(AsrTask, "_loss", noting)
+    config = dataclasses.replace(settings(max_epochs=3, batch_frames=100), augment=Augmentation())
+    train_on_the_fly(recordings, corpus, tmp_path, config=config)
+    assert sorted(index for indices, _ in seen for index in indices) == sorted(3 * list(range(7)))
+    assert max(frames for _, frames in seen) <= 100  # also where the tempo is low
+    assert len(seen) < 21  # some batches hold more than one
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_utterances_however_many_they_are(corpus):
+    torch.manual_seed(0)
+    encoder = DS2(DS2.Config(**SMALL))
+    feats = ArkReader(corpus / "train_feats")
+    data = Transcribed.check(feats, DataDir.read(corpus / "train").text, TOKENS, encoder)
+    task = AsrTask(
+        CtcModel(encoder, TOKENS.size).eval(), data, data, TOKENS, training=AsrTraining(), settings={}
+    )
+    batches = [np.array(batch) for batch in ([0], [1], [2], [0, 1, 2])]
+    task.begin_epoch(1, batches)
+    *alone, together = (task.fetch() or task.loss(batch).item() for batch in batches)
+    assert together == pytest.approx(sum(alone) / 3, rel=1e-5)
+
+
+def test_in_bfloat16_a_recogniser_learns_as_in_float32_and_its_weights_stay_float32(
+    corpus, trained, tmp_path
+):
+    path = train(corpus, tmp_path, settings(precision="bfloat16"))
+    (weights, meta), (_, plain) = load_tensors(path), load_tensors(trained)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert meta["fingerprint"] != plain["fingerprint"]
+    assert meta["valid_cer"] < plain["valid_cer"] + 0.1
+    losses, expected = (
+        [json.loads(line)["train_loss"] for line in (file.parent / "train.jsonl").read_text().splitlines()]
+        for file in (path, trained)
+    )
+    assert losses[:3] == pytest.approx(expected[:3], rel=0.02)
+    assert losses != expected
+
+
+def test_the_deterministic_mode_trains_the_same_on_a_cpu_and_is_left_again(corpus, tmp_path):
+    one, other = (
+        load_tensors(train(corpus, tmp_path / str(mode), settings(deterministic=mode, max_epochs=1)))
+        for mode in (True, False)
+    )
+    assert all(torch.equal(one[0][name], weight) for name, weight in other[0].items())
+    assert one[1]["fingerprint"] != other[1]["fingerprint"]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_the_papers_encoder_learns_at_its_real_size(tmp_path):
     """86 million parameters, two steps; a second step on the same utterances finds a lower loss."""
     config = load_config(AsrConfig, PAPER)
@@ -332,7 +412,7 @@ def test_the_papers_encoder_learns_at_its_real_size(tmp_path):
     assert round(sum(weight.numel() for weight in model.parameters()) / 1e6) == 86
     feats = ArkReader(store(tmp_path / "feats", {"s-1": 24, "s-2": 20}))
     data = Transcribed.check(feats, {"s-1": "AB A", "s-2": "AB"}, TOKENS, encoder)
-    task = AsrTask(model, data, data, TOKENS, batch_size=2, settings={})
+    task = AsrTask(model, data, data, TOKENS, training=config.training, settings={})
     training = dataclasses.replace(config.training, max_epochs=2)
     progress = Trainer(task, training, seed=config.seed, folder=tmp_path / "exp").run()
     first, second = (epoch["train_loss"] for epoch in progress.history)

@@ -41,6 +41,28 @@ def test_buckets_hold_similar_durations_in_random_order():
     assert len(firsts) == 3
 
 
+@pytest.mark.parametrize("options", [{}, {"ascending": True}, {"bucket": True}])
+@pytest.mark.parametrize("budget", [1, 50, 60, 80, 200, 10_000])
+def test_batches_by_frames_stay_within_their_budget_padding_included(options, budget):
+    batches = make_batches(LENGTHS, 2, batch_frames=budget, seed=1, epoch=2, **options)
+    assert sorted(np.concatenate(batches)) == list(range(len(LENGTHS)))
+    padded = [max(LENGTHS[i] for i in batch) * len(batch) for batch in batches]
+    assert all(frames <= budget or len(batch) == 1 for frames, batch in zip(padded, batches, strict=True))
+    again = make_batches(LENGTHS, 2, batch_frames=budget, seed=1, epoch=2, **options)
+    assert [list(batch) for batch in again] == [list(batch) for batch in batches]
+
+
+def test_batches_by_frames_are_as_full_as_the_order_allows():
+    batches = make_batches(LENGTHS, 2, batch_frames=60, seed=1, epoch=1, ascending=True)
+    assert [[LENGTHS[i] for i in batch] for batch in batches] == [
+        [5, 10, 10], [20, 20], [30], [40], [50], [60]
+    ]  # fmt: skip
+
+
+def test_no_utterances_make_no_batches():
+    assert make_batches([], 2, batch_frames=60, seed=1, epoch=1) == make_batches([], 2, seed=1, epoch=1) == []
+
+
 def test_step_seeds_differ_by_seed_epoch_and_step():
     seeds = {step_seed(s, e, t) for s in range(5) for e in range(5) for t in range(5)}
     assert len(seeds) == 125

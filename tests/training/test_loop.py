@@ -86,6 +86,18 @@ def test_a_training_stopped_at_any_step_resumes_to_the_same_losses_and_bytes(tmp
     assert states_equal(second.model, whole.model)
 
 
+def test_a_signal_during_validation_stops_with_its_own_exit_code(tmp_path, whole):
+    first, asked = Toy(), []
+    validate = first.validate
+    first.validate = lambda: (asked.append(15), validate())[1]
+    with pytest.raises(Stopped) as error:
+        trainer(first, tmp_path, lambda: asked[-1] if asked else 0).run()
+    assert error.value.exit_code == 143
+    second = Toy()
+    trainer(second, tmp_path).run()
+    assert first.losses + second.losses == whole[0].losses
+
+
 @pytest.mark.parametrize("lost", ["optimiser", "learning_rate"])
 def test_a_resume_without_part_of_the_state_would_be_noticed(tmp_path, whole, lost, monkeypatch):
     first = Toy()

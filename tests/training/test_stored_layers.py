@@ -33,6 +33,16 @@ from tests.training.grids import (
 )
 
 
+@pytest.mark.parametrize("batch_frames", [1, 300, 10**6])
+def test_stored_layers_do_not_depend_on_how_much_is_encoded_at_once(corpus, tmp_path, batch_frames):
+    recogniser = Recogniser.load(corpus / "asr.safetensors")
+    store_layers(recogniser, corpus / "feats", tmp_path, [(2, "frames")], batch_frames=batch_frames)
+    found, expected = (ArkReader(layer_dir(root, 2, "frames")) for root in (tmp_path, corpus / "layers"))
+    assert list(found) == sorted(expected)
+    for utt_id, layer in found.items():
+        np.testing.assert_allclose(layer, expected[utt_id], atol=1e-5)
+
+
 def test_encoding_runs_each_utterance_once_and_changes_no_byte_of_the_encoder(
     corpus, whole, tmp_path, monkeypatch
 ):

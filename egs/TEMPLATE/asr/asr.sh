@@ -17,7 +17,9 @@ option expdir:path "$RECIPE_DIR/exp" "experiments"
 option asr_tag:tag "" "name of this experiment: it goes to EXPDIR/asr_TAG; without it, to EXPDIR/asr"
 option nj:count 2 "processes or threads that work side by side; the recogniser is the same to the bit for the same number"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
-option ngpu:int 0 "1: train on a GPU"
+option ngpu:int 0 "GPUs of a machine to train on, each by a process of its own (torchrun); 0: on the CPU"
+option num_nodes:count 1 "machines to train on, each with that many GPUs; they share this folder"
+option rendezvous "" "HOST:PORT of one of them, with --num_nodes above 1; --train_cmd starts the command on each, as srun does"
 
 option local_data_opts "" "more options of local/data.sh"
 option data_scripts "" "scripts of other recipes that local/data.sh calls: files or folders, from the root of the project"
@@ -110,7 +112,13 @@ preflight() {
       ;;
     *) fault "--feats $feats: expected ark or on_the_fly" ;;
   esac
-  case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1" ;; esac
+  if [ "$ngpu" -lt 0 ]; then fault "--ngpu $ngpu: expected 0 or more"; fi
+  if [ "$num_nodes" -gt 1 ]; then
+    if [ "$ngpu" -lt 1 ]; then fault "--num_nodes $num_nodes: expected --ngpu, the GPUs of each machine"; fi
+    if [ -z "$rendezvous" ] || [ -z "$train_cmd" ]; then
+      fault "--num_nodes $num_nodes: expected --rendezvous HOST:PORT and a --train_cmd that starts the command on each machine"
+    fi
+  fi
 }
 
 stage_download() {
@@ -141,12 +149,23 @@ stage_tokens() {
   run sertoolkit tokens --text "$datadir/$train_set/text" --kind "$token_type" "${size[@]}" --out "$asr_exp/tokens"
 }
 stage_train() {
-  local trained_on=(--train_feats "$dump/$train_set")
-  if [ "$feats" = on_the_fly ]; then trained_on=(--num_workers "$nj"); fi
-  run "${train_cmd_words[@]}" sertoolkit train-asr --config "$asr_config" "${overrides[@]}" \
+  local trained_on=(--train_feats "$dump/$train_set") launch=(sertoolkit) workers=$nj on_gpu=0
+  if [ "$ngpu" -gt 0 ]; then on_gpu=1; fi
+  if [ $((ngpu * num_nodes)) -gt 1 ]; then
+    workers=$(((nj + ngpu - 1) / ngpu)) # of each process
+    launch=(torchrun --nproc_per_node "$ngpu")
+    if [ "$num_nodes" -gt 1 ]; then
+      launch+=(--nnodes "$num_nodes" --rdzv_backend c10d --rdzv_endpoint "$rendezvous")
+    else
+      launch+=(--standalone)
+    fi
+    launch+=(-m sertoolkit)
+  fi
+  if [ "$feats" = on_the_fly ]; then trained_on=(--num_workers "$workers"); fi
+  run "${train_cmd_words[@]}" "${launch[@]}" train-asr --config "$asr_config" "${overrides[@]}" \
     --train_data "$datadir/$train_set" "${trained_on[@]}" \
     --valid_data "$datadir/$valid_set" --valid_feats "$dump/$valid_set" \
-    --tokens "$asr_exp/tokens" --out "$asr_exp" --nj "$nj" --ngpu "$ngpu" "${train_words[@]}"
+    --tokens "$asr_exp/tokens" --out "$asr_exp" --nj "$workers" --ngpu "$on_gpu" "${train_words[@]}"
 }
 stage_decode() {
   for name in "${test_names[@]}"; do

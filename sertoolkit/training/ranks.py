@@ -1,0 +1,201 @@
+"""The processes of a data-parallel training, as torchrun starts them; a training in one process has one rank.
+
+A batch is chosen for all ranks together, and each takes its share. Losses, gradients and the statistics of batch norm
+are summed over the ranks, so that a step is that of one process with the whole batch, to rounding. Wherever one of
+them may fail alone they tell each other, so that none waits for one that has gone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sertoolkit.errors import ConfigError, SertoolkitError, TrainingError
+from sertoolkit.networks import MaskedBatchNorm
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """One of ``count`` processes.
+
+    Args:
+        number: which, from 0; the first one writes
+        count: of all, on all machines
+
+    """
+
+    def __init__(self, number: int = 0, count: int = 1) -> None:
+        self.number, self.count = number, count
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and tells the user."""
+        return self.number == 0
+
+    def share(self, batch: np.ndarray) -> np.ndarray:
+        """Utterances of a batch that fall to this rank, at least one.
+
+        Where there are fewer utterances than ranks each rank takes all of them.
+        """
+        return batch[self.number :: self.count] if self.is_shared(batch) else batch
+
+    def is_shared(self, batch: np.ndarray) -> bool:
+        """Whether the utterances of a batch are enough for all ranks."""
+        return len(batch) >= self.count
+
+    def weight(self, batch: np.ndarray) -> float:
+        """Part of this rank's loss, a mean over its share, in that of the batch."""
+        return len(self.share(batch)) / len(batch) if self.is_shared(batch) else 1 / self.count
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Sum over the ranks, in place."""
+        if self.count > 1:
+            with _partners():
+                distributed.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give all ranks the sum of their gradients."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        whole = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = whole.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model whose steps would differ from those in one process.
+
+        Raises:
+            ConfigError: if it holds batch norm of torch
+
+        """
+        found = [type(module).__name__ for module in model.modules() if isinstance(module, _BatchNorm)]
+        if found and self.count > 1:
+            raise ConfigError(
+                f"{found[0]} in the encoder: its statistics would be those of one process alone; use"
+                " sertoolkit.networks.MaskedBatchNorm there, or train in one process"
+            )
+
+    def join_norms(self, model: nn.Module, batch: np.ndarray) -> None:
+        """Let batch norm count the frames of all ranks, or of this one where each has the whole batch."""
+        if self.count == 1:
+            return
+        for module in model.modules():
+            if isinstance(module, MaskedBatchNorm):
+                module.over_ranks = self.sum if self.is_shared(batch) else ALONE.sum
+
+    def gather(self, value: T) -> list[T]:
+        """A picklable value of each rank, on all of them."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        with _partners():
+            distributed.all_gather_object(values, value)
+        return values
+
+    def agree(self, stop: int, due: bool) -> tuple[int, bool]:
+        """What all ranks do after a step.
+
+        Args:
+            stop: number of the signal that this rank got, or 0
+            due: whether to save; the first rank's word counts
+
+        Returns:
+            number of a signal that any rank got, and whether to save
+
+        """
+        if self.count == 1:
+            return stop, due
+        wishes = torch.tensor([stop, int(due and self.is_first)])
+        with _partners():
+            distributed.all_reduce(wishes, distributed.ReduceOp.MAX)
+        return int(wishes[0]), bool(wishes[1])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work in which a rank may fail alone, and which needs no other rank.
+
+        Raises:
+            SertoolkitError: of the first rank that failed, on rank 0, or OSError
+            SystemExit: on the other ranks, without a word, if any rank failed
+
+        """
+        if self.count == 1:
+            yield
+            return
+        failed: SertoolkitError | OSError | None = None
+        try:
+            yield
+        except (SertoolkitError, OSError) as error:
+            failed = error
+        one_failed = torch.tensor(int(failed is not None))
+        with _partners():
+            distributed.all_reduce(one_failed)
+        if not one_failed:
+            return
+        error = next(error for error in self.gather(failed) if error is not None)
+        if self.is_first:
+            raise error
+        time.sleep(1)  # torchrun names the first one that ends: rank 0, which says why
+        raise SystemExit(error.exit_code if isinstance(error, SertoolkitError) else 1)
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def start_ranks(*, on_gpu: bool) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the other processes that torchrun started; without torchrun this one is alone.
+
+    Args:
+        on_gpu: each process takes the GPU of its number on its machine
+
+    Yields:
+        this process's rank and device
+
+    Raises:
+        ConfigError: if there is no GPU for it
+
+    """
+    count, number, local = (int(os.environ.get(name, default)) for name, default in _VARIABLES)
+    if on_gpu and torch.cuda.device_count() <= local:
+        raise ConfigError(
+            f"--ngpu: PyTorch finds {torch.cuda.device_count()} CUDA GPUs here, process {local} of this machine needs"
+            " one of its own (`sertoolkit doctor` says more)"
+        )
+    device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    if count == 1:
+        yield ALONE, device
+        return
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    try:
+        yield Ranks(number, count), device
+    finally:
+        distributed.destroy_process_group()
+
+
+_VARIABLES = (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))  # as torchrun sets them
+
+
+@contextmanager
+def _partners() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            "another process of this training has ended; what it said stands above, or in its own log. Start the same"
+            f" command again to go on ({str(error).splitlines()[0]})"
+        ) from error
