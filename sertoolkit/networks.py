@@ -108,6 +108,11 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_var", torch.ones(num_features))
 
+    def running_affine(self) -> tuple[Tensor, Tensor]:
+        """What it does in eval mode: a factor and a summand of each value, both (num_features,)."""
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Normalise.
 
@@ -126,8 +131,8 @@ class MaskedBatchNorm(nn.Module):
 
     def _normalise(self, x: Tensor, mask: Tensor, values_per_frame: int) -> Tensor:
         if not self.training:
-            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            return torch.addcmul(self.bias - self.running_mean * scale, x, scale) * mask
+            scale, shift = self.running_affine()
+            return torch.addcmul(shift, x, scale) * mask
         count = mask.sum() * values_per_frame
         y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps)
         with torch.no_grad():
