@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 WORDS = "words"
 FORMS = ("pooled", "frames", WORDS)
 DURATIONS = "utt2num_frames"
+MAX_FRAMES = 20_000  # encoded together: about 1 GB at the paper's size, by the sizes of its arrays
 
 
 def layer_dir(root: Path, layer: int, form: str) -> Path:
@@ -77,7 +78,7 @@ def store_layers(
     out: Path,
     needed: Iterable[tuple[int, str]],
     *,
-    batch_size: int = 16,
+    max_frames: int = MAX_FRAMES,
 ) -> list[Path]:
     """Run the frozen encoder once over all utterances; write the layers that are needed and not there yet.
 
@@ -86,7 +87,8 @@ def store_layers(
         feats_dir: features of its frontend
         out: folder of the layers
         needed: pairs (layer from 1, form); ``words`` are those of the top layer
-        batch_size: utterances of similar duration computed together; no result depends on it
+        max_frames: of the features, padding included, that utterances of similar duration may have to be computed
+            together; bounds the memory, and no result depends on it
 
     Returns:
         the stores that were written
@@ -132,7 +134,7 @@ def store_layers(
             writers = {
                 key: stack.enter_context(ArkWriter(layer_dir(out, *key), metas[key])) for key in missing
             }
-            _encode(recogniser, feats, writers, batch_size)
+            _encode(recogniser, feats, writers, max_frames)
     durations = (f"{utt_id} {feats.num_frames[utt_id]}\n" for utt_id in sorted(feats))
     atomic.write_text(out / DURATIONS, "".join(durations))
     return [layer_dir(out, *key) for key in missing]
@@ -140,12 +142,10 @@ def store_layers(
 
 @torch.no_grad()
 def _encode(
-    recogniser: Recogniser, feats: ArkReader, writers: dict[tuple[int, str], ArkWriter], batch_size: int
+    recogniser: Recogniser, feats: ArkReader, writers: dict[tuple[int, str], ArkWriter], max_frames: int
 ) -> None:
-    by_length = sorted(feats, key=lambda utt_id: (feats.num_frames[utt_id], utt_id))
-    with tqdm(total=len(by_length), desc="encode", unit="utt", mininterval=1) as bar:
-        for start in range(0, len(by_length), batch_size):
-            utt_ids = by_length[start : start + batch_size]
+    with tqdm(total=len(feats), desc="encode", unit="utt", mininterval=1) as bar:
+        for utt_ids in length_batches(feats.num_frames, max_frames):
             layers, lengths = recogniser.encoder(*pad([feats[utt_id] for utt_id in utt_ids]))
             for (number, form), writer in writers.items():
                 for utt_id, row in zip(
@@ -153,6 +153,27 @@ def _encode(
                 ):
                     writer.write(utt_id, np.ascontiguousarray(row))
             bar.update(len(utt_ids))
+
+
+def length_batches(num_frames: Mapping[str, int], max_frames: int) -> Iterator[list[str]]:
+    """Utterances of similar duration together, from short to long.
+
+    Args:
+        num_frames: of each utterance
+        max_frames: of a batch, padding included; an utterance that is longer comes alone
+
+    Yields:
+        utterance ids of a batch
+
+    """
+    batch: list[str] = []
+    for utt_id in sorted(num_frames, key=lambda utt_id: (num_frames[utt_id], utt_id)):
+        if batch and (len(batch) + 1) * num_frames[utt_id] > max_frames:
+            yield batch
+            batch = []
+        batch.append(utt_id)
+    if batch:
+        yield batch
 
 
 def _in_form(

@@ -74,6 +74,24 @@ def test_stored_layers_equal_the_encoder_run_on_one_utterance_alone(corpus):
         np.testing.assert_allclose(pooled[utt_id], masked_mean(layers[1], lengths)[0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("max_frames", [1, 100])
+def test_a_batch_keeps_to_its_frames_and_changes_no_layer(corpus, tmp_path, monkeypatch, max_frames):
+    recogniser, sizes = Recogniser.load(corpus / "asr.safetensors"), []
+    forward = type(recogniser.encoder).forward
+    monkeypatch.setattr(
+        type(recogniser.encoder),
+        "forward",
+        lambda self, x, n: (sizes.append((len(x), x.shape[0] * x.shape[1])), forward(self, x, n))[1],
+    )
+    store_layers(recogniser, corpus / "feats", tmp_path, [(2, "frames")], max_frames=max_frames)
+    assert all(count == 1 or frames <= max_frames for count, frames in sizes)
+    assert (max(sizes)[0] > 1) == (max_frames == 100)
+    usual, other = (ArkReader(layer_dir(root, 2, "frames")) for root in (corpus / "layers", tmp_path))
+    assert usual.keys() == other.keys()
+    for utt_id, layer in other.items():
+        np.testing.assert_allclose(layer, usual[utt_id], atol=1e-5)
+
+
 def test_layers_of_another_encoder_are_made_anew(corpus, tmp_path):
     shutil.copytree(corpus / "layers", tmp_path / "layers")
     recogniser = Recogniser.load(corpus / "asr.safetensors")
