@@ -12,7 +12,6 @@ in LibriSpeech's train-clean-100 (1.4 to 16.5 s, mean 12.6 s), or are ten second
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
 import statistics
 import tempfile
@@ -151,12 +150,7 @@ def _measure(kind: str, arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder), config, frames // (20 if tiny else 1), batch_size=batch, num_steps=steps)
         ours, rival = work.recogniser.encoder, work.rival
-        rival_last = copy.deepcopy(rival).to(memory_format=torch.channels_last)
-        trainings = {
-            OURS: lambda: work.train(ours),
-            "torch modules": lambda: work.train(rival),
-            "torch modules, channels_last": lambda: work.train(rival_last),
-        }
+        trainings = {OURS: lambda: work.train(ours), "torch modules": lambda: work.train(rival)}
         encodings = {
             f"{OURS}, encode": work.encode,
             f"{OURS}, one at a time": lambda: work.encode_plainly(ours, max_frames=0),
