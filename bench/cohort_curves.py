@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from bench.cohort import TRAINING, make_work, train_ours, train_plain
-from bench.common import report, time_in_turns
+from bench.common import plot, report, time_in_turns
 from bench.iemocap import frames_like_iemocap
 
 UNITS, MEMBERS = (16, 32, 64, 96), (1, 2, 4, 8, 16)
@@ -30,7 +29,7 @@ def measure_curves(arguments: argparse.Namespace) -> None:
         settings = {"batch": TRAINING.batch_size, "clock": "processor time, one thread"}
         report(name, rows, settings=settings, arguments=arguments, note="Microseconds a frame of speech.")
         if not arguments.tiny:
-            _plot(arguments.results / f"{name}.png", rows, x)
+            plot(arguments.results / f"{name}.png", rows, x=x, y="us a frame")
 
 
 def _by_members(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -71,16 +70,3 @@ def _best(contestants: Mapping[Any, Any], arguments: argparse.Namespace) -> dict
     rounds = 1 if arguments.tiny else arguments.rounds
     seconds = time_in_turns(contestants, rounds=rounds, clock=time.process_time)
     return {name: min(times) for name, times in seconds.items()}
-
-
-def _plot(path: Path, rows: Sequence[Mapping[str, Any]], x: str) -> None:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for column in [name for name in rows[0] if name != x]:
-        axes.plot([row[x] for row in rows], [row[column] for row in rows], marker="o", label=column)
-    axes.set(xscale="log", xlabel=x, ylabel="us a frame", ylim=(0, None))
-    axes.set_xticks([row[x] for row in rows], [str(row[x]) for row in rows])
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)

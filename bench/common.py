@@ -140,6 +140,30 @@ def _cell(value: Any) -> str:
     )
 
 
+def plot(path: Path, rows: Sequence[Mapping[str, Any]], *, x: str, y: str) -> None:
+    """Draw one curve a column over column ``x``, from zero up.
+
+    Args:
+        path: the PNG
+        rows: as of :func:`report`, with numbers in all columns
+        x: name of the column, on a logarithmic axis
+        y: what the others hold
+
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for column in [name for name in rows[0] if name != x]:
+        axes.plot([row[x] for row in rows], [row[column] for row in rows], marker="o", label=column)
+    axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(0, None))
+    axes.set_xticks([row[x] for row in rows], [str(row[x]) for row in rows], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def machine() -> dict[str, Any]:
     """What the numbers depend on besides versions; no host name, user or path.
 

@@ -1,353 +1,204 @@
-"""The recogniser on a GPU: training by the trainer's own steps, input included, and encoding. A section of bench.gru_gpu.
+"""The recogniser ds2 on the CPU: training steps and frozen encoding, against deepspeech.pytorch's model.
 
-The rival is deepspeech.pytorch's architecture from torch's modules: packed torch.nn.GRU (cuDNN) and batch norm, same
-sizes, batch and precision. Recordings are noise, written to a temporary folder; no time depends on what they hold.
+  python -m bench.ds2                      # the recogniser of egs/english_small; minutes
+  python -m bench.ds2 --paper              # 32 maps, 1000 units; longer, and 4 GB of memory
+
+The rival is built from torch's modules. Contestants read the same store, in the same batches. Training: every network
+runs in the task, CTC and loop of `train-asr`, one epoch of a few steps and a validation of one utterance. Encoding:
+the means over time of all layers; ours is the code of `encode`, which also writes them. Durations are drawn, skewed as
+in LibriSpeech's train-clean-100 (1.4 to 16.5 s, mean 12.6 s), or are ten seconds each.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
-import itertools
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch import nn
 
-from bench import common
-from sertoolkit.audio.augmentation import Augmentation, Variant
+from bench.common import parser, ratio, report, time_in_turns
+from bench.deepspeech import PlainDS2
+from bench.iemocap import RATE, write_features
+from sertoolkit.config import to_dict
 from sertoolkit.encoders.ctc import CtcModel
-from sertoolkit.encoders.ds2 import DS2, DS2Config
-from sertoolkit.features.loading import copy_ahead, read_ahead
-from sertoolkit.features.power_spectrogram import PowerSpectrogram, PowerSpectrogramConfig
-from sertoolkit.features.waveforms import Waveforms
-from sertoolkit.networks import frame_mask
-from sertoolkit.tasks.base import Task
-from sertoolkit.training.batches import make_batches
+from sertoolkit.encoders.ds2 import DS2Config
+from sertoolkit.encoders.layers import CPU_FRAMES, length_batches, store_layers
+from sertoolkit.features.loading import pad
+from sertoolkit.features.power_spectrogram import PowerSpectrogramConfig
+from sertoolkit.inference.recogniser import Recogniser
+from sertoolkit.networks import masked_mean
+from sertoolkit.processes import keep_freed_memory
+from sertoolkit.storage.ark import ArkReader
+from sertoolkit.tasks.asr import AsrTask, Transcribed
+from sertoolkit.text.tokens import make_tokens
 from sertoolkit.training.config import AsrTraining
-from sertoolkit.training.determinism import deterministic
 from sertoolkit.training.loop import Trainer
 
-if TYPE_CHECKING:
-    from bench.gru_gpu import Bench
+SMALL = DS2Config(conv_channels=16, hidden_size=192)  # egs/english_small/asr/conf/asr.yaml, without dropout
+TINY = DS2Config(conv_channels=2, num_layers=2, hidden_size=6)
+LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+LETTERS_A_SECOND = 14  # read speech
+OURS = "sertoolkit"
+NOTE = (
+    "Directions are concatenated in all, where deepspeech.pytorch adds them; the rival's batch norm counts padding, so "
+    "its results depend on what else is in the batch. Single precision. `processor s`: of all threads together."
+)
 
-GFLOP_A_SECOND = 8.6  # of audio, forward, ds2 at the paper's size
-TRAINING_GOAL, ENCODING_GOAL = 10_000, 20_000  # x real time, on one H200-class GPU
-NUM_TOKENS, TOKENS_A_SECOND = 29, 12
-FRONTEND = PowerSpectrogram(PowerSpectrogramConfig())
+
+def frames_like_librispeech(count: int) -> np.ndarray:
+    """Durations in frames at 100 a second: 16.5 s times a draw from Beta(3.2, 1), at least 1.4 s."""
+    draws = np.random.default_rng(1).beta(3.2, 1, count)
+    return np.rint((16.5 * draws).clip(1.4) * RATE).astype(np.int64)
 
 
-class PlainDS2(nn.Module):
-    """The same architecture from torch's modules as deepspeech.pytorch puts them together.
+class Work:
+    """Networks, and a store of utterances with transcripts.
 
-    Convolutions with a mask after each module, packed bidirectional GRUs, batch norm over all
-    frames of a batch, padding included. Directions are concatenated as in ours, where deepspeech.pytorch adds them.
+    Args:
+        folder: to write into
+        config: of the networks
+        frames: of each utterance
+        batch_size: of a training step
+        num_steps: of a training; the first utterances are trained on, all are encoded
+
     """
 
-    def __init__(self, config: DS2Config) -> None:
-        super().__init__()
-        channels = config.conv_channels
-        self.convs = nn.Sequential(
-            nn.Conv2d(1, channels, (41, 11), (2, 2), (20, 5)),
-            nn.BatchNorm2d(channels),
-            nn.Hardtanh(0, 20, inplace=True),
-            nn.Conv2d(channels, channels, (21, 11), (2, 1), (10, 5)),
-            nn.BatchNorm2d(channels),
-            nn.Hardtanh(0, 20, inplace=True),
+    def __init__(
+        self, folder: Path, config: DS2Config, frames: Sequence[int], *, batch_size: int, num_steps: int
+    ) -> None:
+        self.folder, self.batch_size = folder, batch_size
+        frontend = {"frontend": "power_spectrogram", "frontend_conf": to_dict(PowerSpectrogramConfig())}
+        durations = {f"utt-{number:04d}": int(count) for number, count in enumerate(frames)}
+        meta = {"kind": "features", "frame_shift": 1 / RATE, **frontend}
+        write_features(folder / "feats", durations, config.input_dim, offsets={}, **meta)
+        self.feats = ArkReader(folder / "feats")
+        trained = list(durations)[: batch_size * num_steps]
+        self.trained_seconds = sum(durations[utt_id] for utt_id in trained) / RATE
+        self.encoded_seconds = sum(durations.values()) / RATE
+        self.tokens = make_tokens([LETTERS])
+        torch.manual_seed(1)
+        self.recogniser = Recogniser.build(
+            encoder="ds2", encoder_conf=to_dict(config), tokens=self.tokens, **frontend
         )
-        frequencies = ((config.input_dim - 1) // 2) // 2 + 1
-        sizes = [channels * frequencies] + [2 * config.hidden_size] * (config.num_layers - 1)
-        self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
-        self.grus = nn.ModuleList(nn.GRU(size, config.hidden_size, bidirectional=True) for size in sizes)
+        self.rival = PlainDS2(config)
+        self.trained = self._transcribe(trained)
+        self.validated = self._transcribe(trained[:1])
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """As :meth:`DS2.forward`."""
-        x = features.transpose(1, 2)[:, None]
-        lengths = (lengths - 1) // 2 + 1
-        behind = ~frame_mask(lengths, (x.shape[3] - 1) // 2 + 1)[:, None, None]
-        for module in self.convs:
-            x = module(x).masked_fill(behind, 0)
-        x = x.flatten(1, 2).permute(2, 0, 1)  # (T, B, F * C)
-        layers = []
-        on_cpu = lengths.cpu()
-        for number, gru in enumerate(self.grus):
-            if number:
-                x = self.norms[number - 1](x.flatten(0, 1)).view(x.shape)
-            packed = pack_padded_sequence(x, on_cpu, enforce_sorted=False)
-            x = pad_packed_sequence(gru(packed)[0], total_length=x.shape[0])[0]
-            layers.append(x.transpose(0, 1))
-        return layers, lengths
+    def _transcribe(self, utt_ids: list[str]) -> Transcribed:
+        generator = np.random.default_rng(3)
+        texts = []
+        for utt_id in utt_ids:
+            count = max(1, self.feats.num_frames[utt_id] * LETTERS_A_SECOND // RATE)
+            texts.append("".join(generator.choice(list(LETTERS), count)))
+        return Transcribed(self.feats, utt_ids, texts, [self.tokens.encode(text) for text in texts])
 
+    def train(self, encoder: nn.Module) -> None:
+        """One epoch."""
+        training = AsrTraining(
+            max_epochs=1, optimiser="adamw", clip_norm=100, batch_size=self.batch_size, sort_first_epoch=True
+        )
+        model = CtcModel(encoder, self.tokens.size)
+        task = AsrTask(model, self.trained, self.validated, self.tokens, training=training, settings={})
+        with tempfile.TemporaryDirectory() as folder:
+            Trainer(task, training, seed=1, folder=Path(folder)).run()
 
-class _Steps(Task):
-    """What the trainer needs of a task, of batches that are handed to it."""
+    def encode(self) -> None:
+        """All layers of all utterances as `encode` does it."""
+        needed = [(number + 1, "pooled") for number in range(len(self.recogniser.encoder.layer_dims))]
+        with tempfile.TemporaryDirectory() as folder:
+            store_layers(self.recogniser, self.folder / "feats", Path(folder), needed)
 
-    selects, fingerprint = "none", "bench"
-
-    def __init__(self, config: DS2Config, training: AsrTraining, device: torch.device) -> None:
-        self.model = CtcModel(DS2(config), NUM_TOKENS).to(device)
-        self.training, self.batches = training, iter(())
-        self.utt_ids, self.lengths = [], []
-
-    def fetch(self) -> None:
-        """Take the next batch."""
-        self.batch = next(self.batches)
-
-    def loss(self, indices: np.ndarray) -> Tensor:
-        """As that of `sertoolkit.tasks.asr.AsrTask`."""
-        features, lengths = self.batch
-        return self.model.loss(
-            features,
-            lengths,
-            _targets(lengths),
-            blank=0,
-            in_bfloat16=self.training.precision == "bfloat16",
-            on_cpu=self.training.deterministic,
-        )[0]
-
-    def validate(self) -> dict[str, float]:
-        """Nothing: no epoch ends here."""
-        raise NotImplementedError
+    @torch.inference_mode()
+    def encode_plainly(self, encoder: nn.Module, *, batch_frames: int) -> None:
+        """The same by a loop over batches, in which padding fills no more frames than this; 1: one at a time."""
+        encoder.eval()
+        for utt_ids in length_batches(self.feats.num_frames, batch_frames):
+            layers, lengths = encoder(*pad([self.feats[utt_id] for utt_id in utt_ids]))
+            for layer in layers:
+                masked_mean(layer, lengths).numpy()
 
 
-def _targets(lengths: Tensor) -> list[list[int]]:
-    """Tokens for speech of so many frames."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure training and encoding, of durations as in LibriSpeech and of equal ones."""
+    made = parser(__doc__)
+    made.add_argument("--paper", action="store_true", help="32 maps and 1000 units, batches of 4")
+    made.add_argument("--steps", type=int, default=1, help="of each round of training")
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s")
+    arguments = made.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    for kind in ("ragged", "equal"):
+        _measure(kind, arguments)
+
+
+def _measure(kind: str, arguments: argparse.Namespace) -> None:
+    tiny = arguments.tiny
+    config = TINY if tiny else DS2Config() if arguments.paper else SMALL
+    batch = 2 if tiny else 4 if arguments.paper else 16
+    steps = 1 if tiny else arguments.steps
+    # encoded: enough that what `encode` does once a corpus counts little
+    count = batch * steps * (1 if tiny else 2 if arguments.paper else 4)
+    frames = frames_like_librispeech(count) if kind == "ragged" else np.full(count, 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(Path(folder), config, frames // (20 if tiny else 1), batch_size=batch, num_steps=steps)
+        ours, rival = work.recogniser.encoder, work.rival
+        trainings = {OURS: lambda: work.train(ours), "torch modules": lambda: work.train(rival)}
+        encodings = {
+            f"{OURS}, encode": work.encode,
+            f"{OURS}, one at a time": lambda: work.encode_plainly(ours, batch_frames=1),
+            "torch modules, the same batches": lambda: work.encode_plainly(rival, batch_frames=CPU_FRAMES),
+            "torch modules, one at a time": lambda: work.encode_plainly(rival, batch_frames=1),
+        }
+        settings = {
+            "encoder": to_dict(config),
+            "batch": batch,
+            "utterances": count,
+            "trained seconds": work.trained_seconds,
+            "encoded seconds": work.encoded_seconds,
+            "rounds": 1 if tiny else arguments.rounds,
+            "threads": arguments.threads,
+        }
+        for name, contestants, seconds in (
+            ("training", trainings, work.trained_seconds),
+            ("encoding", encodings, work.encoded_seconds),
+        ):
+            rows = _time(contestants, seconds, settings["rounds"])
+            report(f"ds2_{name}_{kind}", rows, settings=settings, arguments=arguments, note=NOTE)
+
+
+def _time(contestants: dict[str, Callable[[], None]], seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """One row a contestant; the first is ours."""
+    processor: dict[str, list[float]] = {}
+
+    def run(name: str) -> None:
+        started = time.process_time()
+        contestants[name]()
+        processor.setdefault(name, []).append(time.process_time() - started)
+
+    wall = time_in_turns({name: functools.partial(run, name) for name in contestants}, rounds=rounds)
+    processor = {name: times[1:] for name, times in processor.items()}  # the first was not timed
+    ours = next(iter(contestants))
     return [
-        [1 + number % (NUM_TOKENS - 1) for number in range(max(1, length * TOKENS_A_SECOND // 100))]
-        for length in lengths.tolist()
+        {
+            "by": name,
+            "s": statistics.median(wall[name]),
+            "processor s": statistics.median(processor[name]),
+            "real-time factor": statistics.median(wall[name]) / seconds,
+            "ours is faster by": None if name.startswith(OURS) else ratio(wall[name], wall[ours]),
+            "in processor time": None if name.startswith(OURS) else ratio(processor[name], processor[ours]),
+        }
+        for name in contestants
     ]
 
 
-def _trainer(bench: Bench, config: DS2Config, **settings: Any) -> Trainer:
-    training = AsrTraining(optimiser="adamw", clip_norm=400.0, precision="bfloat16", **settings)
-    task = _Steps(config, training, bench.device)
-    return Trainer(task, training, seed=1, folder=Path(tempfile.gettempdir()))
-
-
-def _config(bench: Bench) -> DS2Config:
-    return DS2Config(conv_channels=2, num_layers=2, hidden_size=6) if bench.tiny else DS2Config()
-
-
-def time_recogniser(bench: Bench) -> None:
-    """Training of ds2 at the paper's size, from files and from features on the device; encoding."""
-    time_steps(bench)
-    time_files(bench)
-    time_encoding(bench)
-
-
-def time_steps(bench: Bench) -> None:
-    """Training steps, bf16, features on the device, ten seconds an utterance."""
-    config = _config(bench)
-    features, lengths = _batch(bench, config)
-    rows_of = np.arange(len(lengths))
-
-    def own(**settings: Any) -> Callable[[], Any]:
-        trainer = _trainer(bench, config, **settings)
-        trainer.task.model.train()
-        trainer.task.batches = itertools.repeat((features, lengths))
-        return lambda: trainer._step(rows_of)
-
-    step = own(deterministic=True)
-
-    def in_deterministic_mode() -> None:
-        with deterministic():
-            step()
-
-    rival = PlainDS2(config).to(bench.device)
-    output = nn.Linear(2 * config.hidden_size, NUM_TOKENS).to(bench.device)
-    optimiser = torch.optim.AdamW([*rival.parameters(), *output.parameters()], fused=bench.on_gpu)
-    targets = _targets(lengths)
-    flat = torch.tensor(list(itertools.chain(*targets)), device=bench.device)
-    target_lengths = torch.tensor([len(target) for target in targets])
-
-    def plain() -> None:
-        rival.train()
-        with torch.autocast(bench.device.type, torch.bfloat16):
-            layers, num_frames = rival(features, lengths.to(bench.device))
-            logits = output(layers[-1])
-        posteriors = functional.log_softmax(logits.float(), 2).transpose(0, 1)
-        functional.ctc_loss(posteriors, flat, num_frames, target_lengths, zero_infinity=True).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-    contestants = {
-        "sertoolkit": own(),
-        "sertoolkit, deterministic": in_deterministic_mode,
-        "torch modules": plain,
-    }
-    _report(bench, "training", contestants, lengths, passes=3, goal=TRAINING_GOAL)
-
-
-def time_encoding(bench: Bench) -> None:
-    """Frozen encoding, features on the device, ten seconds an utterance."""
-    config = _config(bench)
-    features, lengths = _batch(bench, config)
-    on_device = lengths.to(bench.device)
-    own, rival = (cls(config).to(bench.device).eval() for cls in (DS2, PlainDS2))
-
-    @contextmanager
-    def inference(in_bfloat16: bool) -> Iterator[None]:
-        tf32 = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = in_bfloat16
-        with torch.inference_mode(), torch.autocast(bench.device.type, torch.bfloat16, enabled=in_bfloat16):
-            yield
-        torch.backends.cudnn.allow_tf32 = tf32
-
-    def encode(network: nn.Module, *, in_bfloat16: bool = True) -> None:
-        with inference(in_bfloat16):
-            network(features, on_device)
-
-    def encode_alone() -> None:
-        with inference(True):
-            for n in range(len(lengths)):
-                rival(features[n : n + 1, : lengths[n]], on_device[n : n + 1])
-
-    contestants = {
-        "sertoolkit": functools.partial(encode, own),
-        "sertoolkit, float32 as `encode` does": functools.partial(encode, own, in_bfloat16=False),
-        "torch modules": functools.partial(encode, rival),
-        "torch modules, one at a time": encode_alone,
-    }
-    _report(bench, "encoding", contestants, lengths, passes=1, goal=ENCODING_GOAL)
-
-
-def _batch(bench: Bench, config: DS2Config) -> tuple[Tensor, Tensor]:
-    batch, frames = (2, 20) if bench.tiny else (64, 1000)
-    lengths = torch.linspace(frames, frames * 0.7, batch).long()  # a bucket of like lengths
-    return bench.random(batch, frames, config.input_dim), lengths
-
-
-def _report(
-    bench: Bench,
-    work: str,
-    contestants: dict[str, Callable[[], Any]],
-    lengths: Tensor,
-    *,
-    passes: int,
-    goal: int,
-) -> None:
-    audio = int(lengths.sum()) / 100  # s
-    found = bench.time(contestants, 5)
-    own = found["sertoolkit"]["seconds"]
-    rows = []
-    for name, values in found.items():
-        seconds = statistics.median(values["seconds"])
-        rows.append(
-            {
-                "how": name,
-                "ms": seconds * 1e3,
-                "x real time": audio / seconds,
-                "goal": goal if name == "sertoolkit" else None,
-                "ours is times faster": common.ratio(values["seconds"], own),
-                "TFLOP/s": None if bench.tiny else passes * GFLOP_A_SECOND * audio / seconds / 1e3,
-                "peak GB": values["peak GB"],
-            }
-        )
-    note = f"{work.capitalize()} in bf16 on {audio:.0f} s of audio, features on the device."
-    if work == "training":
-        note += " Ours are the trainer's steps: clipping and the checks of loss and gradient are in them."
-    settings = {"batch": len(lengths), "frames": int(lengths.max())}
-    bench.report(f"ds2_{work}", rows, note, **settings)
-
-
-# -- from files
-
-
-def time_files(bench: Bench) -> None:
-    """Training from audio files: read by processes, features at drawn tempo and gain on the device, batches by frames."""
-    generator = np.random.default_rng(0)
-    count, mean, budget, epochs = (4, 0.3, 60, 2) if bench.tiny else (300, 12.0, 80_000, 10)
-    num_workers = 1 if bench.tiny else max(1, min(14, (os.cpu_count() or 1) - 2))
-    seconds = generator.uniform(0.5, 1.5, count) * mean  # as in LibriSpeech, 12 s
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{number}.wav" for number in range(count)]
-        for path, length in zip(paths, seconds, strict=True):
-            _write(path, generator.integers(-3000, 3000, int(16000 * length)).astype(np.int16))
-        training = AsrTraining(batch_frames=budget, bucket=True, sort_first_epoch=False)
-        most_frames = [int(100 * length / 0.85) for length in seconds]
-        size = {"batch_size": 0, "batch_frames": training.batch_frames, "bucket": True}
-        batches = [
-            (epoch, batch)
-            for epoch in range(1, epochs + 1)
-            for batch in make_batches(most_frames, **size, seed=1, epoch=epoch)
-        ]
-        keys = [[f"{epoch} {paths[index]}" for index in batch] for epoch, batch in batches]
-        audio = epochs * float(seconds.sum())
-
-        def read_all() -> Iterator[tuple[Waveforms, Waveforms]]:
-            on_host = read_ahead(
-                _read,
-                keys,
-                stack=functools.partial(Waveforms.pad, frontend=FRONTEND),
-                num_workers=num_workers,
-                pin_memory=bench.on_gpu,
-            )
-            return copy_ahead(on_host, bench.device)
-
-        def features() -> Iterator[tuple[Tensor, Tensor]]:
-            for batch, sent in read_all():
-                yield sent.to_features(FRONTEND), batch.lengths
-
-        trainer = _trainer(bench, _config(bench), batch_frames=budget)
-
-        def train() -> None:
-            trainer.task.model.train()
-            trainer.task.batches = features()
-            for _, batch in batches:
-                trainer._step(batch)
-
-        works = {
-            "audio files to weights": train,
-            "files to the device alone": lambda: list(map(len, read_all())),
-            "files to features alone": lambda: [len(x) for x, _ in features()],
-        }
-        rows = []
-        for name, run in works.items():
-            run()
-            bench.synchronise()
-            start = time.perf_counter()
-            run()
-            bench.synchronise()
-            taken = time.perf_counter() - start
-            goal = TRAINING_GOAL if run is train else None
-            rows.append({"what": name, "s": taken, "x real time": audio / taken, "goal": goal})
-    note = (
-        f"{audio / 3600:.1f} h of audio, {count} files {epochs} times, in the page cache, read by {num_workers} processes"
-        f" ({READER}); bf16, start of the processes included."
-    )
-    settings = {"batch_frames": budget, "num_workers": num_workers, "batches": len(batches)}
-    bench.report("ds2_files", rows, note, **settings)
-
-
-try:
-    from sertoolkit.audio.read import read_audio
-
-    READER = "as in training"
-except ImportError:  # a machine without soundfile
-    READER = "by scipy, for want of soundfile"
-
-
-def _write(path: Path, samples: np.ndarray) -> None:
-    from scipy.io import wavfile
-
-    wavfile.write(path, 16000, samples)
-
-
-def _read(key: str) -> tuple[np.ndarray, Variant]:
-    """Samples and variant, as `AudioFeatures.recording_of_epoch`."""
-    from scipy.io import wavfile
-
-    epoch, path = key.split(" ", 1)
-    variant = Augmentation().draw(path, int(epoch))
-    if READER == "as in training":
-        return read_audio(path, sampling_rate=16000)[0], variant
-    return wavfile.read(path)[1].astype(np.float32) / np.float32(32768), variant
+if __name__ == "__main__":
+    main()

@@ -31,11 +31,11 @@ def main() -> None:
     """Measure all groups."""
     made = parser(__doc__)
     made.add_argument("--audio", type=Path, metavar="DIR", help="recordings to use, mixed to mono at 16 kHz")
-    made.add_argument("--seconds", type=float, default=200, help="of audio, at most")
+    made.add_argument("--seconds", type=float, default=100, help="of audio, at most")
     made.add_argument("--rounds", type=int, default=5)
     arguments = made.parse_args()
     seconds, rounds = (1.5, 1) if arguments.tiny else (arguments.seconds, arguments.rounds)
-    recordings = _recordings(arguments.audio, seconds) if arguments.audio else _voices(seconds)
+    recordings = _recordings(arguments.audio, seconds) if arguments.audio else voices(seconds)
     total = sum(map(len, recordings)) / RATE
     rows: list[dict[str, Any]] = []
     with threadpool_limits(1):
@@ -195,7 +195,7 @@ def _opensmile() -> dict[str, Compute]:
     return {name: extractor(name) for name in ("ComParE_2016", "eGeMAPSv02")}
 
 
-def _voices(seconds: float) -> list[np.ndarray]:
+def voices(seconds: float) -> list[np.ndarray]:
     """Harmonics of a gliding pitch with pauses, in noise; durations as in acted dialogue, 4.5 s on average."""
     generator = np.random.default_rng(0)
     made: list[np.ndarray] = []

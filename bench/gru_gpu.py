@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from bench import common, ds2
+from bench import common, ds2_gpu
 from bench.iemocap import frames_like_iemocap
 from bench.recurrence import recurrence
 from sertoolkit import kernels
@@ -321,7 +321,7 @@ SECTIONS = {
     "errors": compare_kernel,
     "launches": sweep_launches,
     "cohort": time_cohorts,
-    "ds2": ds2.time_recogniser,
+    "ds2": ds2_gpu.time_recogniser,
     "table1": time_grid,
 }
 

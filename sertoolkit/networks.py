@@ -130,6 +130,11 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_var", torch.ones(num_features))
 
+    def running_affine(self) -> tuple[Tensor, Tensor]:
+        """What it does in eval mode: a factor and a summand of each value, both (num_features,)."""
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Normalise.
 
@@ -149,9 +154,8 @@ class MaskedBatchNorm(nn.Module):
     def _normalise(self, x: Tensor, mask: Tensor, values_per_frame: int) -> Tensor:
         mask = mask.to(self.weight.dtype)
         if not self.training:
-            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            y = torch.addcmul(self.bias - self.running_mean * scale, x.to(scale.dtype), scale) * mask
-            return y.to(x.dtype)
+            scale, shift = self.running_affine()
+            return torch.addcmul(shift, x.to(scale.dtype), scale).mul_(mask).to(x.dtype)
         count = self.over_ranks(mask.sum() * values_per_frame)
         y, mean, var = _MaskedNorm.apply(x, mask, self.weight, self.bias, count, self.eps, self.over_ranks)
         with torch.no_grad():

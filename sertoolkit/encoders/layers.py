@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,10 +37,8 @@ logger = logging.getLogger(__name__)
 WORDS = "words"
 FORMS = ("pooled", "frames", WORDS)
 DURATIONS = "utt2num_frames"
-CPU_FRAMES, GPU_FRAMES = (
-    8_000,
-    100_000,
-)  # encoded together; ds2 at the paper's size holds some 5 GB for the latter
+# frames encoded together: at the paper's size ds2 holds some 1 and 5 GB, by the sizes of its arrays
+CPU_FRAMES, GPU_FRAMES = 20_000, 100_000
 
 
 def layer_dir(root: Path, layer: int, form: str) -> Path:
@@ -153,18 +151,13 @@ def _encode(
     batch_frames: int,
     device: torch.device,
 ) -> None:
-    utt_ids = sorted(feats, key=lambda utt_id: (feats.num_frames[utt_id], utt_id))
-    num_frames = [feats.num_frames[utt_id] for utt_id in utt_ids]
-    batches = [
-        [utt_ids[index] for index in batch]
-        for batch in split_by_frames(np.arange(len(utt_ids)), num_frames, batch_frames)
-    ]
+    batches = length_batches(feats.num_frames, batch_frames)
     on_gpu = device.type == "cuda"
     padded = read_ahead(feats.__getitem__, batches, num_workers=int(on_gpu), pin_memory=on_gpu)
     with (
         _whole_float32(),
         contextlib.closing(copy_ahead(padded, device)) as sent,
-        tqdm(total=len(utt_ids), desc="encode", unit="utt", mininterval=1) as bar,
+        tqdm(total=len(feats), desc="encode", unit="utt", mininterval=1) as bar,
     ):
         for batch, (_, (features, lengths)) in zip(batches, sent, strict=True):
             layers, lengths = recogniser.encoder(features, lengths)
@@ -173,6 +166,19 @@ def _encode(
                 for utt_id, row in zip(batch, rows, strict=True):
                     writer.write(utt_id, np.ascontiguousarray(row))
             bar.update(len(batch))
+
+
+def length_batches(num_frames: Mapping[str, int], batch_frames: int) -> list[list[str]]:
+    """Utterances of similar duration together, from short to long.
+
+    Args:
+        num_frames: of each utterance
+        batch_frames: of a batch, padding included; an utterance that is longer comes alone
+
+    """
+    utt_ids = sorted(num_frames, key=lambda utt_id: (num_frames[utt_id], utt_id))
+    batches = split_by_frames(np.arange(len(utt_ids)), [num_frames[utt_id] for utt_id in utt_ids], batch_frames)
+    return [[utt_ids[index] for index in batch] for batch in batches]
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def test_a_rival_that_is_not_installed_has_a_row_without_numbers(monkeypatch: py
 
 
 def test_synthetic_voices_are_the_same_each_time() -> None:
-    first, second = features._voices(3.0), features._voices(3.0)
+    first, second = features.voices(3.0), features.voices(3.0)
 
     assert [voice.tobytes() for voice in first] == [voice.tobytes() for voice in second]
     assert sum(map(len, first)) >= 3 * 16000

@@ -67,6 +67,25 @@ def test_padding_holds_anything_and_changes_nothing(training) -> None:
         assert not other[:, one.shape[1] :].any()
 
 
+def test_layers_without_a_graph_are_those_with_one() -> None:
+    encoder, features = make_encoder(), make_batch()
+    for _ in range(20):  # running statistics and weights of the norms that are not those of the start
+        encoder(features * 2 + 1, LENGTHS)
+    for norm in [*encoder.norms, *(block.norm for block in encoder.convs)]:
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        nn.init.uniform_(norm.bias, -1, 1)
+    encoder.eval()
+    wide = functional.pad(features, (0, 0, 0, 9))
+    for row, length in zip(wide, LENGTHS, strict=True):
+        row[length:] = torch.nan
+    expected, expected_lengths = encoder(wide, LENGTHS)
+    with torch.no_grad():
+        layers, lengths = encoder(wide, LENGTHS)
+    assert torch.equal(lengths, expected_lengths)
+    for layer, other in zip(layers, expected, strict=True):
+        torch.testing.assert_close(layer, other.detach(), atol=1e-5, rtol=0)
+
+
 def test_batch_order_and_size_change_nothing() -> None:
     encoder, features = make_encoder(), make_batch()
     encoder(features, LENGTHS)
