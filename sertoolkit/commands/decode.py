@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.inference.recogniser import Recogniser
     from sertoolkit.storage import atomic
     from sertoolkit.storage.ark import ArkReader
+    from sertoolkit.version import processor
 
     recogniser = Recogniser.load(args.asr_exp)
     search, model, settings = _search(args, recogniser)
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
         "seconds": round(seconds, 2),
         "real_time_factor": float(f"{seconds / audio:.4g}"),
         "threads": torch.get_num_threads(),
+        "processor": processor(),
     }
     lines = (f"{utt_id} {texts[utt_id]}".rstrip() + "\n" for utt_id in sorted(texts))
     atomic.write_text(args.out / "text", "".join(lines))

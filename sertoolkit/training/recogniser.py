@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sertoolkit import registry
+from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import dump_yaml, from_dict, hash_of, to_dict
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.errors import CheckpointError, ConfigError
@@ -27,9 +28,11 @@ from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.config import AsrConfig
 from sertoolkit.training.loop import Trainer
 from sertoolkit.training.signals import stop_requests
-from sertoolkit.version import environment
+from sertoolkit.version import environment, processor
 
 logger = logging.getLogger(__name__)
+
+COSTS_FILE = "training.yaml"
 
 
 def train_recogniser(
@@ -45,7 +48,7 @@ def train_recogniser(
     drop_bad: bool = False,
     num_workers: int = 0,
 ) -> Path:
-    """Train, and write ``model.safetensors``, ``config.yaml`` and ``train.jsonl`` into ``out``.
+    """Train, and write ``model.safetensors``, ``config.yaml``, ``train.jsonl`` and ``training.yaml`` into ``out``.
 
     Goes on from a checkpoint in ``out``; does nothing if the same training has ended there.
 
@@ -101,10 +104,13 @@ def train_recogniser(
         settings=to_dict(config),
         num_workers=num_workers,
     )
+    amount = _amount(train, train_dir.text, valid_store.meta["frame_shift"])
     model_path = out / MODEL_FILE
     if _has_ended(model_path, task.fingerprint):
         logger.info("%s: this training has ended already", model_path)
         remove_checkpoints(out)  # a kill just before the end leaves them
+        if not (out / COSTS_FILE).exists():  # its times are lost
+            atomic.write_yaml(out / COSTS_FILE, amount)
         return model_path
     out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / "config.yaml", dump_yaml(to_dict(config)))
@@ -114,6 +120,16 @@ def train_recogniser(
     with stop_requests() as stop, contextlib.closing(task):
         trainer = Trainer(task, config.training, seed=config.seed, folder=out, stop=stop, show_progress=True)
         progress = trainer.run()
+    # Not in the model: a training that was interrupted shall end with the same bytes. Before it: where the model is,
+    # its costs are known.
+    costs = {
+        "seconds": round(progress.seconds, 1),
+        "peak_memory_mib": progress.peak_memory,
+        "device": torch.cuda.get_device_name(device) if device != "cpu" else processor(),
+        "threads": torch.get_num_threads(),
+        "num_workers": num_workers,
+    }
+    atomic.write_yaml(out / COSTS_FILE, amount | costs)
     recogniser.model.eval()
     recogniser.save(
         model_path,
@@ -126,7 +142,6 @@ def train_recogniser(
         environment=environment(),
     )
     trainer.finish()
-    # Not in the file: a training that was interrupted shall end with the same bytes.
     logger.info("%s: trained in %.0f s, epoch %d kept", model_path, progress.seconds, progress.best_epoch)
     return model_path
 
@@ -142,6 +157,15 @@ def _audio(data: DataDir, config: AsrConfig, stored: Mapping[str, Any], out: Pat
         augmentation=config.augment,
         drop_list=out / "audio.bad",
     )
+
+
+def _amount(train: Transcribed, text: Mapping[str, str], frame_shift: float) -> dict[str, Any]:
+    """How much speech an epoch reads: utterances, the same with their stored copies, hours of all these."""
+    return {
+        "num_utts": len({utt_id if utt_id in text else plain_id(utt_id) for utt_id in train.utt_ids}),
+        "num_copies": len(train.utt_ids),
+        "hours": round(sum(train.lengths) * frame_shift / 3600, 4),
+    }
 
 
 def _has_ended(path: Path, fingerprint: str) -> bool:
