@@ -33,10 +33,15 @@ class PlainDS2(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
         self.grus = nn.ModuleList(nn.GRU(size, config.hidden_size, bidirectional=True) for size in sizes)
 
+    @staticmethod
+    def output_lengths(lengths: Tensor) -> Tensor:
+        """As :meth:`DS2.output_lengths`."""
+        return (lengths - 1) // 2 + 1
+
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """As :meth:`DS2.forward`."""
         x = features.transpose(1, 2)[:, None]
-        lengths = (lengths - 1) // 2 + 1
+        lengths = self.output_lengths(lengths)
         behind = ~frame_mask(lengths, (x.shape[3] - 1) // 2 + 1)[:, None, None]
         for module in self.convs:
             x = module(x).masked_fill(behind, 0)

@@ -23,6 +23,7 @@ COMMANDS = {
     "train-asr": "train a speech recogniser (CTC)",
     "decode": "write what a recogniser hears in a data directory",
     "score-asr": "character and word error rates",
+    "report-asr": "write RESULTS.md of a recogniser",
     "random-encoder": "the same recogniser with fresh random weights, as a control",
     "protocol": "fix classes and leave-one-speaker-out folds, and audit them for leaks",
     "encode": "run a frozen recogniser once over a data directory and store its layers",

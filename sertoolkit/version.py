@@ -41,6 +41,16 @@ def git_commit() -> str:
     return (commit + ("+" if changed else "")) or "unknown"
 
 
+def processor() -> str:
+    """Name of the processor, which times depend on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def environment() -> dict[str, str]:
     """Versions that a result depends on; no host name, user or path."""
     versions = {"sertoolkit": __version__, "commit": git_commit(), "python": platform.python_version()}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sertoolkit.corpus.protocol import ResolvedProtocol
 
 CLASSES = ("anger", "sadness")
-LONGEST = ("test_end_to_end.py", "test_readme.py")
+LONGEST = ("test_end_to_end.py", "test_readme.py", "test_paper_end_to_end.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

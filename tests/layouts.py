@@ -2,16 +2,18 @@
 
 :func:`iemocap` makes the whole of IEMOCAP, 10,039 turns of one tiny recording, with the label counts of the real
 corpus. The others are made of real speech that stands in for what nobody has at hand: LibriSpeech is itself, LJ Speech
-gives talks in SPHERE and STM for TED-LIUM, CMU ARCTIC is what the speakers of VoxForge read.
+gives talks in SPHERE and STM for TED-LIUM, CMU ARCTIC is what the speakers of VoxForge read, the actors of EmoDB are
+those of a small IEMOCAP.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +55,29 @@ def iemocap(root: Path) -> Path:
     for session, turns in _deal().items():
         folder = top / f"Session{int(session[3:])}"
         for number in range(_DIALOGS):
-            _write_dialog(folder, _dialog_name(session, number), turns[number::_DIALOGS], tone)
+            dialog = _dialog_name(session, number)
+            _write_dialog(folder, dialog, turns[number::_DIALOGS], itertools.repeat(tone))
+    return top
+
+
+def iemocap_small(root: Path, corpora: Path) -> Path:
+    """Actors of EmoDB in IEMOCAP's layout, each with two turns of four classes and one frustrated; its folder."""
+    top = root / "IEMOCAP_full_release"
+    actors = {"F": iter(("08", "09", "13", "14", "16")), "M": iter(("03", "10", "11", "12", "15"))}
+    spoken = {"W": ("ang", "ang", "fru"), "F": ("hap", "exc"), "N": ("neu", "neu"), "T": ("sad", "sad")}
+    for session in SESSIONS:
+        turns, recordings = [], []
+        for letter, of_sex in actors.items():
+            clips = sorted(
+                (corpora / "EmoDB" / "wav").glob(f"{next(of_sex)}*"), key=lambda path: path.stat().st_size
+            )
+            for emotion, labels in spoken.items():
+                found = [path for path in clips if path.stem[5] == emotion][: len(labels)]
+                for label, clip in zip(labels, found, strict=True):  # the shortest
+                    turns.append((letter, label, f"{label} {label} {label}"))
+                    recordings.append(root / f"{clip.stem}.wav")
+                    soundfile.write(recordings[-1], _speech(clip), RATE)
+        _write_dialog(top / f"Session{int(session[3:])}", f"{session}F_impro01", turns, recordings)
     return top
 
 
@@ -91,14 +115,16 @@ def _dialog_name(session: str, number: int) -> str:
     return part + ("b" if part == "Ses05M_script01_1" else "")
 
 
-def _write_dialog(folder: Path, dialog: str, turns: list[tuple[str, str, str]], tone: Path) -> None:
+def _write_dialog(
+    folder: Path, dialog: str, turns: list[tuple[str, str, str]], recordings: Iterable[Path]
+) -> None:
     wavs = folder / "sentences" / "wav" / dialog
     wavs.mkdir(parents=True)
     evaluation = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
     transcript = [f"{dialog}_FXX0 [000.1000-000.2000]: Hm.", "M: not a turn"]
-    for number, (letter, label, said) in enumerate(turns):
+    for number, ((letter, label, said), recording) in enumerate(zip(turns, recordings, strict=False)):
         name, start = f"{dialog}_{letter}{number:03d}", 4.0 + 3 * number
-        os.link(tone, wavs / f"{name}.wav")
+        os.link(recording, wavs / f"{name}.wav")
         evaluation.append(f"[{start:.4f} - {start + 2.5:.4f}]\t{name}\t{label}\t[2.5000, 3.5000, 2.0000]")
         for rater, labels in enumerate(said.split(), start=2):
             spelled = "; ".join(NAMES[code] for code in labels.split(","))

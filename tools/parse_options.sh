@@ -61,6 +61,16 @@ show_help() {
   done
 }
 
+# True where one of these options has another value than the recipe's own; two paths to one file are the same.
+differs() {
+  local name own
+  for name in "$@"; do
+    own=${option_default[$name]}
+    if [ "${!name}" != "$own" ] && ! [ "${!name}" -ef "$own" ]; then return 0; fi
+  done
+  return 1
+}
+
 # True where word $1 is one of the declared options, with or without its value.
 is_option() {
   local name=${1%%=*}

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
     from sertoolkit.storage import atomic
     from sertoolkit.storage.ark import ArkReader
     from sertoolkit.text.transcripts import write_transcripts
+    from sertoolkit.version import processor
 
     recogniser = Recogniser.load(args.asr_exp)
     search, model, settings = _search(args, recogniser)
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
         "seconds": round(seconds, 2),
         "real_time_factor": float(f"{seconds / audio:.4g}"),
         "threads": torch.get_num_threads(),
+        "processor": processor(),
     }
     write_transcripts(args.out / "text", texts)
     atomic.write_yaml(args.out / "decode.yaml", settings | _known_words(model, texts) | summary)

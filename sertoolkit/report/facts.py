@@ -118,7 +118,7 @@ def collect_facts(
         command=command,
         time=f"Training took {seconds / 60:.1f} min in all (sum over trainings).",
         costs=_costs(members),
-        environment=_environment(exp),
+        environment=environment_table(exp),
         hashes=_hashes(members, resolved),
         config=dump_yaml(load_yaml(config)).rstrip() if config.exists() else "",
     )
@@ -225,7 +225,8 @@ def _costs(members: Sequence[ScoredMember]) -> Table:
     return Table(caption="Cost of training, means over trainings", header=header, rows=rows)
 
 
-def _environment(exp: Path) -> Table:
+def environment_table(exp: Path) -> Table:
+    """Versions that an experiment was made with, from its ``environment.yaml``; without one, those of now."""
     stored = exp / "environment.yaml"
     versions = load_yaml(stored) if stored.exists() else environment()
     rows = [(name, str(value)) for name, value in versions.items()]

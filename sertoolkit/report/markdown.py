@@ -28,23 +28,24 @@ def compose_results(facts: Facts, exp: Path, *, out: Path) -> str:
         facts.summary,
         "",
         *([f"**Partial:** {facts.partial}", ""] if facts.partial else []),
-        *_table(facts.scores),
+        *table_lines(facts.scores),
         *(f"- {note}" for note in facts.notes),
         "",
-        *_table(facts.pooled),
-        *(_table(facts.recognition) if facts.recognition else []),
+        *table_lines(facts.pooled),
+        *(table_lines(facts.recognition) if facts.recognition else []),
         *(_verdicts(facts.verdicts) if facts.verdicts else []),
         "## Protocol",
         "",
         *(line for text in facts.protocol for line in (text, "")),
-        *_table(facts.folds),
+        *table_lines(facts.folds),
         *(_figures(facts.figures, exp / "analysis", out) if facts.figures else []),
         *_making(facts),
     ]
     return "\n".join(sections).rstrip() + "\n"
 
 
-def _table(table: Table) -> list[str]:
+def table_lines(table: Table) -> list[str]:
+    """A table below its caption, and a blank line."""
     rule = ["---", *["---:"] * (len(table.header) - 1)]
     rows = ["| " + " | ".join(row) + " |" for row in (table.header, rule, *table.rows)]
     return [f"{table.caption}:", "", *rows, ""]
@@ -54,7 +55,7 @@ def _verdicts(verdicts: Verdicts) -> list[str]:
     """Differences to the baseline and verdicts on the paper's claims."""
     lines = ["## Tests", ""]
     if verdicts.table.rows:
-        lines += _table(verdicts.table)
+        lines += table_lines(verdicts.table)
     if verdicts.claims:
         lines += ["Claims of Lakomkin et al. 2017, on these results:", ""]
         for title, sentences in verdicts.claims:
@@ -80,9 +81,9 @@ def _making(facts: Facts) -> list[str]:
         *("```sh", facts.command, "```", ""),
         facts.time,
         "",
-        *(_table(facts.costs) if facts.costs.rows else []),
+        *(table_lines(facts.costs) if facts.costs.rows else []),
         facts.hashes,
         "",
-        *_table(facts.environment),
+        *table_lines(facts.environment),
         *settings,
     ]

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from sertoolkit.errors import Stopped, TrainingError
+from sertoolkit.processes import peak_memory
 from sertoolkit.storage import atomic
 from sertoolkit.tasks.base import Task
 from sertoolkit.training.batches import step_seed
@@ -63,6 +64,8 @@ class Progress:
     waited: int = 0
     """Epochs since the best one."""
     seconds: float = 0.0
+    peak_memory: dict[str, int] = dataclasses.field(default_factory=dict)
+    """As :func:`sertoolkit.processes.peak_memory` tells, over all runs."""
     saves: int = 0
     """Checkpoints written so far; members of a cohort write theirs together."""
     ended: bool = False
@@ -288,6 +291,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint."""
         self.progress.saves += 1
+        self.progress.peak_memory = peak_memory(earlier=self.progress.peak_memory)
         meta = {"fingerprint": self.task.fingerprint, "progress": dataclasses.asdict(self.progress)}
         with self.ranks.together():
             if self.ranks.is_first:

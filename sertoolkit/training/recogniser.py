@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sertoolkit import registry
+from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import dump_yaml, from_dict, hash_of, to_dict
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.errors import CheckpointError, ConfigError
@@ -29,9 +30,11 @@ from sertoolkit.training.determinism import deterministic
 from sertoolkit.training.loop import Trainer
 from sertoolkit.training.ranks import ALONE, Ranks
 from sertoolkit.training.signals import stop_requests
-from sertoolkit.version import environment
+from sertoolkit.version import environment, processor
 
 logger = logging.getLogger(__name__)
+
+COSTS_FILE = "training.yaml"
 
 
 def train_recogniser(
@@ -49,7 +52,7 @@ def train_recogniser(
     device_features: bool = False,
     ranks: Ranks = ALONE,
 ) -> Path:
-    """Train, and write ``model.safetensors``, ``config.yaml`` and ``train.jsonl`` into ``out``.
+    """Train, and write ``model.safetensors``, ``config.yaml``, ``train.jsonl`` and ``training.yaml`` into ``out``.
 
     Goes on from a checkpoint in ``out``; does nothing if the same training has ended there.
 
@@ -101,6 +104,7 @@ def train_recogniser(
         valid = Transcribed.check(
             valid_store, DataDir.read(valid_data).text, tokens, encoder, drop_bad=drop_bad
         )
+        amount = _amount(train, train_dir.text, valid_store.meta["frame_shift"])
         ranks.check(recogniser.model)
         recogniser.model.to(device)
         task = AsrTask(
@@ -121,6 +125,8 @@ def train_recogniser(
             logger.info("%s: this training has ended already", model_path)
             if ranks.is_first:
                 remove_checkpoints(out)  # a kill just before the end leaves them
+                if not (out / COSTS_FILE).exists():  # its times are lost
+                    atomic.write_yaml(out / COSTS_FILE, amount)
             return model_path
         out.mkdir(parents=True, exist_ok=True)
         if ranks.is_first:
@@ -146,6 +152,17 @@ def train_recogniser(
         progress = trainer.run()
     if not ranks.is_first:
         return model_path
+    # Not in the model: a training that was interrupted shall end with the same bytes. Before it: where the model is,
+    # its costs are known.
+    costs = {
+        "seconds": round(progress.seconds, 1),
+        "peak_memory_mib": progress.peak_memory,
+        "device": torch.cuda.get_device_name(device) if torch.device(device).type != "cpu" else processor(),
+        "num_processes": ranks.count,
+        "threads": torch.get_num_threads(),
+        "num_workers": num_workers,
+    }
+    atomic.write_yaml(out / COSTS_FILE, amount | costs)
     recogniser.model.eval()
     recogniser.save(
         model_path,
@@ -158,7 +175,6 @@ def train_recogniser(
         environment=environment(),
     )
     trainer.finish()
-    # Not in the file: a training that was interrupted shall end with the same bytes.
     logger.info("%s: trained in %.0f s, epoch %d kept", model_path, progress.seconds, progress.best_epoch)
     return model_path
 
@@ -174,6 +190,15 @@ def _audio(data: DataDir, config: AsrConfig, stored: Mapping[str, Any], out: Pat
         augmentation=config.augment,
         drop_list=out / "audio.bad",
     )
+
+
+def _amount(train: Transcribed, text: Mapping[str, str], frame_shift: float) -> dict[str, Any]:
+    """How much speech an epoch reads: utterances, the same with their stored copies, hours of all these."""
+    return {
+        "num_utts": len({utt_id if utt_id in text else plain_id(utt_id) for utt_id in train.utt_ids}),
+        "num_copies": len(train.utt_ids),
+        "hours": round(sum(train.lengths) * frame_shift / 3600, 4),
+    }
 
 
 def _has_ended(path: Path, fingerprint: str) -> bool:

@@ -25,7 +25,8 @@ ASR_RESULTS = (
     "asr/data/*/*",
     "asr/dump/*/*/*",
     "asr/exp/asr/*.safetensors",
-    "asr/exp/asr/*/*",
+    "asr/exp/asr/tokens/*",
+    "asr/exp/asr/variant/*/*",
 )
 SER_RESULTS = (
     "ser/dump/encoded/**/*",
@@ -71,6 +72,17 @@ def test_the_line_ends_with_a_table_of_all_systems_and_of_chance(line) -> None:
     assert "egs/mini/ser/run.sh" in report
     assert re.search(r"test: CER +\d+\.\d % +WER", line.output)
     assert not leftovers(line.folder)
+
+
+def test_the_recogniser_has_a_report_of_its_own(line) -> None:
+    report = (
+        line.folder / "asr/exp/asr/variant/RESULTS.md"
+    ).read_text()  # two epochs are not the recipe's own
+    rates = re.search(r"test: CER +(\d+\.\d) % +WER +(\d+\.\d) % +of (\d+) utterances", line.output).groups()
+    assert re.search(r"^\| test \| {2} \| [\d,]+ \| {0} \| {1} \|".format(*rates), report, re.MULTILINE)
+    assert re.search(r"^\| epochs \| 2, epoch [12] kept \|", report, re.MULTILINE)
+    assert re.search(r"^\| peak memory \| the process \d[\d,]* MiB \|", report, re.MULTILINE)
+    assert "egs/mini/asr/run.sh" in report
 
 
 def test_a_system_of_ten_folds_tests_each_utterance_once(line) -> None:

@@ -308,3 +308,43 @@ def test_features_that_do_not_fit_the_augmentation_are_refused(
     found = [line for line in output.splitlines() if " error: " in line]
     assert len(found) == len(faults)
     assert all(fault in line for fault, line in zip(faults, found, strict=True))
+
+
+MINI = EGS / "mini" / "asr"
+
+
+@pytest.mark.parametrize(
+    ("changes", "results", "texts"),
+    [
+        ([], f"{MINI}", "exp/asr"),
+        (["--nj", "1", "--asr_config", f"{MINI}/local/../conf/asr.yaml"], f"{MINI}", "exp/asr"),
+        (["--decode_args", "--beam 16"], "exp/asr/variant", "exp/asr/variant"),
+        (["--asr_args", "training.max_epochs=1"], "exp/asr/variant", "exp/asr/variant"),
+        (["--test_sets", "valid"], "exp/asr/variant", "exp/asr/variant"),
+        (["--asr_tag", "mine", "--asr_args", "seed=2"], "exp/asr_mine", "exp/asr_mine"),
+        (["--asr_tag", "mine", "--decode_args", "--beam 4"], "exp/asr_mine/variant", "exp/asr_mine/variant"),
+    ],
+)
+def test_what_another_recogniser_or_search_hears_is_kept_apart(
+    toolkit: Path, changes: list[str], results: str, texts: str
+) -> None:
+    output = run(MINI, toolkit, "--dry_run", "--stage", "decode", *changes)
+    work = toolkit.parent / "work"
+    (report,) = (line for line in output.splitlines() if "+ sertoolkit report-asr" in line)
+    assert f"--out {work / results}/RESULTS.md --title mini/asr " in report
+    assert f"--decoded {work}/{texts}/decode_" in report
+    (decode,) = (line for line in output.splitlines() if "+ sertoolkit decode" in line)
+    assert ("--beam" in decode) == ("--decode_args" in changes)
+
+
+def test_another_language_model_of_the_same_name_makes_decoding_stale(toolkit: Path) -> None:
+    words = toolkit / "words.arpa"
+    words.touch()
+    script = toolkit / "sertoolkit"  # what it is told of all stages, kept
+    script.write_text(f'#!/bin/sh\ntee "{toolkit}/plan" | "{sys.executable}" -m sertoolkit "$@"\n')
+    given = [f"--decode_args=--beam 2 --lm {words}", "--status"]
+    run(MINI, toolkit, *given)
+    plan = (toolkit / "plan").read_text().split("\0")
+    triples = list(zip(*[iter(plan)] * 3, strict=False))
+    assert ("decode", "input", str(words)) in triples
+    assert ("decode", "option", f"decode_args=--beam 2 --lm {words}") in triples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from sertoolkit import registry
 from sertoolkit.audio.augmentation import Augmentation
-from sertoolkit.config import load_config
+from sertoolkit.config import load_config, load_yaml
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.encoders.ds2 import DS2
@@ -27,7 +28,9 @@ from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.storage.tensors import load_tensors
 from sertoolkit.tasks.asr import AsrTask, Transcribed
 from sertoolkit.text.tokens import make_tokens
+from sertoolkit.training import loop
 from sertoolkit.training import recogniser as training_recogniser
+from sertoolkit.training.checkpoint import newest_progress
 from sertoolkit.training.config import AsrConfig, AsrTraining
 from sertoolkit.training.loop import Trainer
 from sertoolkit.training.recogniser import train_recogniser
@@ -248,6 +251,44 @@ def test_features_computed_where_the_model_is_train_the_same_recogniser(
     assert found[1]["fingerprint"] == expected[1]["fingerprint"]
     for name, weight in expected[0].items():
         torch.testing.assert_close(found[0][name], weight, atol=1e-3, rtol=1e-3)
+
+
+def test_costs_of_a_training_stand_beside_it_and_count_all_its_runs(
+    recordings, corpus, on_the_fly, tmp_path, monkeypatch
+):
+    class StoppingTrainer(training_recogniser.Trainer):
+        def run(self):
+            self.stop = lambda: 15 if self.progress.total_steps >= 6 else 0
+            return super().run()
+
+    ticks = itertools.count(step=1000.0)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(training_recogniser, "Trainer", StoppingTrainer)
+        patch.setattr(loop.time, "monotonic", lambda: next(ticks))
+        patch.setattr(loop, "peak_memory", lambda *, earlier: {"process": 10**6, "gpu": 5})
+        train_on_the_fly(recordings, corpus, tmp_path)
+    assert not (tmp_path / "training.yaml").exists()
+    before = newest_progress(tmp_path)["seconds"]
+    assert before >= 1000
+    assert_same_model(train_on_the_fly(recordings, corpus, tmp_path, num_workers=1), on_the_fly)
+
+    costs = load_yaml(tmp_path / "training.yaml")
+    assert before < costs["seconds"] < before + 500
+    assert costs["peak_memory_mib"]["process"] == 10**6 and costs["peak_memory_mib"]["gpu"] == 5
+    assert costs["peak_memory_mib"]["worker"] > 10
+    assert (costs["num_utts"], costs["num_copies"], costs["num_workers"]) == (7, 7, 1)
+    seconds = sum(soundfile.info(recordings / f"s-train{i}.wav").duration for i in range(7))
+    assert costs["hours"] == pytest.approx(seconds / 3600, abs=1e-4)
+    alone = load_yaml(on_the_fly.parent / "training.yaml")
+    assert "worker" not in alone["peak_memory_mib"] and 10 < alone["peak_memory_mib"]["process"] < 10**6
+    meta = load_tensors(tmp_path / "model.safetensors")[1]
+    assert not {"seconds", "peak_memory_mib", "threads"} & meta.keys()
+
+
+def test_costs_that_were_lost_are_not_made_up(corpus, trained):
+    (trained.parent / "training.yaml").unlink()
+    train(corpus, trained.parent)
+    assert load_yaml(trained.parent / "training.yaml").keys() == {"num_utts", "num_copies", "hours"}
 
 
 def test_plain_audio_and_stored_features_train_the_same_weights(recordings, corpus, on_the_fly, tmp_path):

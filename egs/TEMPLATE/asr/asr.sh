@@ -9,7 +9,9 @@ set -euo pipefail
 . "$MAIN_ROOT/tools/stages.sh"
 
 usage="run.sh [options]: train a speech recogniser (CTC), decode, score, pack it into one file.
-Stages: -1 download | 0 data | 1 features | 2 tokens | 3 train | 4 decode | 5 score | 6 pack"
+Stages: -1 download | 0 data | 1 features | 2 tokens | 3 train | 4 decode | 5 score | 6 pack
+A run with other settings than the recipe's own (the defaults below) is a variant: what it hears, its scores and RESULTS.md
+go to EXPDIR/asr/variant; the recipe's own stay as they are. Other data or training need a folder of their own: --asr_tag."
 option corpus_dir:path "$RECIPE_DIR/downloads" "folder of the corpus as its publisher ships it"
 option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features"
@@ -37,15 +39,28 @@ option nbpe:count 500 "number of tokens, for bpe and unigram"
 option asr_config:path "$RECIPE_DIR/conf/asr.yaml" "encoder and training"
 option asr_args "" 'changes to it, e.g. "training.max_epochs=5 seed=2"'
 option train_args "" "more options of sertoolkit train-asr, e.g. --train_args --drop_bad"
+option decode_args "" 'more options of sertoolkit decode, e.g. --decode_args="--beam 16 --lm words.arpa"; makes a variant'
 parse_options "$@"
 
 asr_exp=$expdir/asr${asr_tag:+_$asr_tag}
+summary=$asr_exp # texts, scores, RESULTS.md
+variant=false
+results=$RECIPE_DIR/RESULTS.md
+if [ -n "$asr_tag" ]; then
+  results=$asr_exp/RESULTS.md
+elif differs local_data_opts drop train_set valid_set test_sets frontend feats tempo extract_args token_type nbpe \
+  asr_config asr_args train_args; then
+  variant=true
+fi
+if differs decode_args; then variant=true; fi
+if [ "$variant" = true ]; then summary=$asr_exp/variant results=$asr_exp/variant/RESULTS.md; fi
 dump=$dumpdir/$frontend
 read -ra local_data_words <<<"$local_data_opts"
 read -ra data_script_names <<<"$data_scripts"
 read -ra extract_words <<<"$extract_args"
 read -ra train_words <<<"$train_args"
 read -ra train_cmd_words <<<"$train_cmd"
+read -ra decode_words <<<"$decode_args"
 read -ra test_names <<<"$test_sets"
 read -ra settings <<<"$asr_args"
 sets=("$train_set" "$valid_set" "${test_names[@]}")
@@ -82,15 +97,21 @@ else
   if [ -e "$RECIPE_DIR/local/download.sh" ]; then stage_trees "$corpus_dir"; fi
 fi
 stage_inputs "$datadir/$valid_set/text" "$dump/$valid_set"
-stage_outputs "$asr_exp/model.safetensors" "$asr_exp/config.yaml"
-add_stage 4 decode "write what it hears" "$asr_exp"
+stage_outputs "$asr_exp/model.safetensors" "$asr_exp/config.yaml" "$asr_exp/training.yaml"
+add_stage 4 decode "write what it hears" "$summary"
+stage_options decode_args
 stage_inputs "$asr_exp/model.safetensors" "${test_names[@]/#/$dump/}"
-for name in "${test_names[@]}"; do stage_outputs "$asr_exp/decode_$name/text"; done
-add_stage 5 score "character and word error rates" "$asr_exp"
-for name in "${test_names[@]}"; do
-  stage_inputs "$datadir/$name/text" "$asr_exp/decode_$name/text"
-  stage_outputs "$asr_exp/decode_$name/scores.json"
+for word in "${decode_words[@]}"; do
+  if [ -f "$word" ]; then stage_inputs "$word"; fi # a language model
 done
+for name in "${test_names[@]}"; do stage_outputs "$summary/decode_$name/text" "$summary/decode_$name/decode.yaml"; done
+add_stage 5 score "character and word error rates, RESULTS.md" "$summary"
+for name in "${test_names[@]}"; do
+  stage_inputs "$datadir/$name/text" "$summary/decode_$name/text" "$summary/decode_$name/decode.yaml"
+  stage_outputs "$summary/decode_$name/scores.json"
+done
+stage_inputs "$asr_exp/model.safetensors" "$asr_exp/config.yaml" "$asr_exp/training.yaml"
+stage_outputs "$results"
 add_stage 6 pack "put the recogniser into one file" "$asr_exp"
 stage_inputs "$asr_exp/model.safetensors"
 stage_outputs "$asr_exp/asr.safetensors"
@@ -169,17 +190,21 @@ stage_train() {
 }
 stage_decode() {
   for name in "${test_names[@]}"; do
-    run sertoolkit decode --asr_exp "$asr_exp" --feats "$dump/$name" --out "$asr_exp/decode_$name"
+    run sertoolkit decode --asr_exp "$asr_exp" --feats "$dump/$name" "${decode_words[@]}" --out "$summary/decode_$name"
   done
 }
 stage_score() {
   for name in "${test_names[@]}"; do
-    run sertoolkit score-asr --ref "$datadir/$name/text" --hyp "$asr_exp/decode_$name/text" --out "$asr_exp/decode_$name"
+    run sertoolkit score-asr --ref "$datadir/$name/text" --hyp "$summary/decode_$name/text" --out "$summary/decode_$name"
   done
+  run sertoolkit report-asr --asr_exp "$asr_exp" --decoded "${test_names[@]/#/$summary/decode_}" --out "$results" \
+    --title "$RECIPE" --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
 }
 stage_pack() { run sertoolkit pack --asr_exp "$asr_exp" --out "$asr_exp/asr.safetensors"; }
 after_stages() {
   local bundle=$asr_exp/asr.safetensors
+  if [ -e "$results" ]; then log "results: $(from_here "$results")"; fi
+  if [ "$variant" = true ]; then log "a variant: other settings; the recipe's own RESULTS.md is as it was"; fi
   if [ -e "$bundle" ]; then
     log "recogniser: $(from_here "$bundle")"
     suggest "$datadir/${test_names[0]}" transcribe --asr_exp "$(from_here "$bundle")"

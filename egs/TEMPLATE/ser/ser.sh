@@ -61,13 +61,8 @@ lacks() {
 }
 # True where a run would not give the recipe's own results.
 is_variant() {
-  local name own
-  for name in asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args \
-    plugin; do
-    own=${option_default[$name]}
-    if [ "${!name}" != "$own" ] && ! [ "${!name}" -ef "$own" ]; then return 0; fi
-  done
-  lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }
+  differs asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args plugin ||
+    lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }
 }
 summary=$ser_exp # table, figures, packed model
 variant=false

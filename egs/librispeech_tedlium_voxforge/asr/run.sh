@@ -5,6 +5,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/path.sh"
 # shellcheck source=egs/librispeech_tedlium_voxforge/asr/cmd.sh
 . "$RECIPE_DIR/cmd.sh"
+SERTOOLKIT_COMMAND="egs/$RECIPE/run.sh${*:+$(printf ' %q' "$@")}"
+export SERTOOLKIT_COMMAND
 
 exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
