@@ -105,6 +105,13 @@ def test_a_joint_system_is_given_texts_and_needs_a_recogniser(check, toolkit: Pa
     assert "--asr_exp /no/such/recogniser: no recogniser there" in faults
 
 
+def test_a_gpu_encodes_and_trains_emotion(check, toolkit: Path, recogniser: Path) -> None:
+    output, _ = check(EMODB, "--corpus_dir", str(toolkit), "--asr_exp", str(recogniser), "--ngpu", "1")
+    for command in ("encode", "train-ser"):
+        (line,) = [line for line in output.splitlines() if f"+ sertoolkit {command} " in line]
+        assert " --ngpu 1" in line
+
+
 @pytest.mark.parametrize("recipe", ["english_small/asr", "emodb/ser"])
 def test_a_missing_corpus_is_named_with_both_remedies(recipe: str, toolkit: Path) -> None:
     output = run(EGS / recipe, toolkit, "--corpus_dir", "/no/such/corpus", "--stop_stage", "data", code=2)
@@ -160,6 +167,7 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "asr_frontend": "mfcc_pitch",
         "pack_system": "mp-3",
         "cohort": "8x",
+        "ngpu": "2",
     }
     output = run(
         EMODB, toolkit, *(str(w) for name, value in given.items() for w in (f"--{name}", value)), code=2
@@ -178,6 +186,7 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "reads features of 'power_spectrogram', the recipe makes 'mfcc_pitch'",
         "--pack_system mp-3: not among --systems",
         "--cohort 8x: expected auto, off, or a number from 1",
+        "--ngpu 2: expected 0 or 1",
     ):
         assert text in output
     assert all(line.startswith("emodb/ser: error: ") for line in output.splitlines())

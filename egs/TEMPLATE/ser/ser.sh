@@ -20,6 +20,7 @@ option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
 option expdir:path "$RECIPE_DIR/exp" "experiments"
 option ser_tag:tag "" "name of this experiment: it goes to EXPDIR/ser_TAG; without it, to EXPDIR/ser"
 option nj:count 2 "processes that work side by side; changes no result"
+option ngpu:int 0 "1: encode and train on a GPU, in one process, recurrent products in bfloat16; not run on one yet"
 option cohort auto "trainings of a system stepped together: auto, a number, or off; results agree but for rounding"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
 
@@ -158,6 +159,7 @@ preflight() {
   if will_run protocol || will_run features || will_run encode || will_run train; then
     check sertoolkit check-recipe "${checked[@]}"
   fi
+  case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1" ;; esac
   if ! [[ $cohort =~ ^(auto|off|[1-9][0-9]*)$ ]]; then fault "--cohort $cohort: expected auto, off, or a number from 1"; fi
   if [[ " $systems " != *" $pack_system "* ]]; then fault "--pack_system $pack_system: not among --systems"; fi
 }
@@ -165,7 +167,7 @@ before_stages() {
   if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
   log "recogniser: $asr_recipe/run.sh"
   if [ "$dry_run" = true ]; then return; fi
-  supervise "$asr_recipe/run.sh" --nj "$nj"
+  supervise "$asr_recipe/run.sh" --nj "$nj" --ngpu "$ngpu"
   [ "$supervised_code" = 0 ] || fail 1 "the recogniser could not be made; the lines above say why"
   stage_stamps status # encode may be stale now
 }
@@ -197,14 +199,14 @@ stage_encode() {
   run mkdir -p "$layers" # also where no chosen system needs one
   if [ "$random_encoder" = true ]; then run sertoolkit random-encoder --asr_exp "$asr_exp" --out "$frozen"; fi
   run sertoolkit encode --asr_exp "$frozen" --feats "$asr_feats" --ser_config "$ser_config" "${changes[@]}" \
-    --systems "$systems" --out "$layers"
+    --systems "$systems" --out "$layers" --ngpu "$ngpu"
 }
 stage_train() {
   local encoded=()
   if [ "$with_recogniser" = true ]; then encoded=(--layers "$layers" --asr_exp "$frozen" --asr_feats "$asr_feats"); fi
   run "${train_cmd_words[@]}" sertoolkit train-ser --ser_config "$ser_config" "${changes[@]}" --systems "$systems" \
     --folds "$folds" --seeds "$seeds" --protocol_dir "$protocol_dir" --side "$side" "${encoded[@]}" \
-    --text "$data/text" --out "$ser_exp" --nj "$nj" --cohort "$cohort"
+    --text "$data/text" --out "$ser_exp" --nj "$nj" --ngpu "$ngpu" --cohort "$cohort"
 }
 stage_score() {
   local name
