@@ -9,7 +9,6 @@ is processor time, of one process; by processes it is wall time, start of the pr
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,9 +26,10 @@ from bench.features import RATE, voices
 from sertoolkit import registry
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.features.dump import extract
+from sertoolkit.processes import peak_memory
 
 HOURS = (0.25, 0.5, 1, 2)
-TIME, MEMORY = "processor s an hour", "peak MB"
+TIME, MEMORY = "processor s an hour", "peak MiB"
 FRONTENDS = ("power_spectrogram", "mfcc_pitch")
 
 
@@ -98,7 +98,7 @@ def _run(folder: Path, frontend: str, *, num_jobs: int) -> dict[str, float]:
 
 
 def measure_extract(folder: Path, frontend: str, num_jobs: int) -> dict[str, float]:
-    """Seconds of wall and processor, and the peak of this process in MB."""
+    """Seconds of wall and processor, and the peak of this process in MiB."""
     cls = registry.get("frontend", frontend)
     made = cls(cls.Config())
     wall, processor = time.perf_counter(), time.process_time()
@@ -106,7 +106,7 @@ def measure_extract(folder: Path, frontend: str, num_jobs: int) -> dict[str, flo
     return {
         "wall": time.perf_counter() - wall,
         "processor": time.process_time() - processor,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # KiB on Linux
+        "peak": peak_memory(earlier={})["process"],
     }
 
 

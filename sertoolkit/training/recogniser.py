@@ -197,7 +197,7 @@ def _amount(train: Transcribed, text: Mapping[str, str], frame_shift: float) -> 
     return {
         "num_utts": len({utt_id if utt_id in text else plain_id(utt_id) for utt_id in train.utt_ids}),
         "num_copies": len(train.utt_ids),
-        "hours": round(sum(train.lengths) * frame_shift / 3600, 4),
+        "hours": round(sum(train.feats.num_frames[u] for u in train.utt_ids) * frame_shift / 3600, 6),
     }
 
 
