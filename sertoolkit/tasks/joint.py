@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import hash_of
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.decoding.greedy import greedy_decode
+from sertoolkit.encoders.ctc import ctc_loss
 from sertoolkit.errors import ConfigError, DataError, report_faults
 from sertoolkit.heads.base import Head
 from sertoolkit.scoring.recognition import score_recognition
@@ -123,18 +123,13 @@ class JointTask(SerTask):
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """Mean cross-entropy, and `ctc_weight` times the mean over utterances of the CTC loss a token."""
         utt_ids = [self.utt_ids[index] for index in indices]
-        logits, log_probs, lengths = self.model.listen(*self.inputs.batch(utt_ids))
+        logits, log_probs, _ = self.model.listen(*self.inputs.batch(utt_ids))
         emotion = functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
         known = self._text_targets  # copies have the text of their utterance
         texts = [known[utt_id if utt_id in known else plain_id(utt_id)] for utt_id in utt_ids]
-        recognition = functional.ctc_loss(
-            log_probs.transpose(0, 1),
-            torch.tensor(list(itertools.chain(*texts)), device=logits.device),
-            lengths,
-            torch.tensor([len(text) for text in texts], device=logits.device),
-            blank=self._tokens.blank,
-            reduction="mean",  # divides the loss of each utterance by its tokens first
-        )
+        counts = torch.tensor([self.inputs.num_frames(utt_id) for utt_id in utt_ids])
+        lengths = self.model.encoder.output_lengths(counts)  # on the CPU, so that a GPU need not be waited for
+        recognition = ctc_loss(log_probs, lengths, texts, blank=self._tokens.blank, reduction="mean")
         return emotion + self.model.config.ctc_weight * recognition
 
     def validate(self) -> dict[str, float]:
