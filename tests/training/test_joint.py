@@ -127,7 +127,7 @@ def stop(told: GridPaths, count: int) -> None:
         list(grid.train([MEMBER], _StopAfter(count)))
 
 
-@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("count", [1, 8])  # the ninth question comes when the last epoch has ended
 def test_a_stopped_training_goes_on_to_the_same_bytes(told, tmp_path, count) -> None:
     expected = train(told)
     again = dataclasses.replace(told, exp=tmp_path / "again")
