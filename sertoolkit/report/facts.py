@@ -189,7 +189,7 @@ def _knowers_of_sentences(members: Sequence[ScoredMember], config: Path) -> list
     unknown = [name for name in names if settings[name]["head"] not in known]
     if unknown:
         logger.warning(
-            "%s: own heads, of which the report cannot say whether they know the words; give --plugin FILE",
+            "%s: own heads, of which the report cannot say whether they know the words; give --plugin or --ser_config",
             ", ".join(unknown),
         )
     needs = {
