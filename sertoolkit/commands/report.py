@@ -29,12 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--players", type=Path, metavar="DIR", help="data dir whose recordings the HTML plays; default: none"
     )
+    parser.add_argument(
+        "--ser_config", type=Path, metavar="FILE", help="of train-ser: the plugins that it names are loaded"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change of the same")
     parser.add_argument("--title", default="Results", help="first line of the report")
     parser.add_argument("--command", default="(command not recorded)", help="what made the results, as typed")
 
 
 def run(args: argparse.Namespace) -> None:
     """Compose and write."""
+    from sertoolkit.commands.train_ser import load_ser_config
     from sertoolkit.corpus.data_dir import DataDir
     from sertoolkit.corpus.protocol import read_protocol
     from sertoolkit.errors import ConfigError
@@ -44,6 +49,8 @@ def run(args: argparse.Namespace) -> None:
 
     if args.players and not args.html:
         raise ConfigError("--players: only the HTML report plays recordings; give --html FILE too")
+    if args.ser_config is not None:
+        load_ser_config(args)
     resolved = read_protocol(args.protocol_dir)
     members, scores = score_chosen(args, resolved)
     facts = collect_facts(args.exp, resolved, members, scores, title=args.title, command=args.command)

@@ -38,9 +38,7 @@ class CtcModel(nn.Module):
 
         """
         layers, lengths = self.encoder(features, lengths)
-        logits = self.output(layers[-1])
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return functional.log_softmax(logits, dim=-1), lengths
+        return token_log_probs(self.output(layers[-1])), lengths
 
     def loss(
         self,
@@ -72,10 +70,22 @@ class CtcModel(nn.Module):
         return ctc_loss(log_probs, lengths, targets, blank=blank, on_cpu=on_cpu), log_probs, lengths
 
 
+def token_log_probs(logits: Tensor) -> Tensor:
+    """Log probabilities (B, T', V) from logits of tokens, at least in float32 also under autocast."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return functional.log_softmax(logits, dim=-1)
+
+
 def ctc_loss(
-    log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], *, blank: int, on_cpu: bool = False
+    log_probs: Tensor,
+    lengths: Tensor,
+    targets: Sequence[Sequence[int]],
+    *,
+    blank: int,
+    on_cpu: bool = False,
+    reduction: str = "sum",
 ) -> Tensor:
-    """Loss summed over frames and averaged over utterances.
+    """Loss of each utterance, averaged over utterances.
 
     Args:
         log_probs: (B, T', V)
@@ -83,6 +93,8 @@ def ctc_loss(
         targets: token numbers of each utterance
         blank: number of the blank
         on_cpu: copy the log probabilities there, since CTC's gradient on a GPU differs from run to run
+        reduction: of an utterance: ``sum`` over its frames (nats an utterance), or ``mean``, that sum divided by the
+            number of its tokens (nats a token)
 
     Returns:
         a scalar
@@ -96,6 +108,6 @@ def ctc_loss(
         lengths,
         torch.tensor([len(target) for target in targets]),
         blank=blank,
-        reduction="sum",
+        reduction=reduction,
     )
-    return loss / len(targets)
+    return loss / len(targets) if reduction == "sum" else loss

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from sertoolkit.encoders.ctc import token_log_probs
 from sertoolkit.errors import ConfigError
 from sertoolkit.heads.unfreeze import Unfreeze, UnfreezeConfig
 
@@ -75,4 +75,4 @@ class Joint(Unfreeze):
         """
         outputs, lengths = self.encoder(layers[0], lengths)
         logits = self.output(self.dropout(self.pool(outputs, lengths)))
-        return logits, functional.log_softmax(self.ctc(outputs[-1]).float(), dim=-1), lengths
+        return logits, token_log_probs(self.ctc(outputs[-1])), lengths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sertoolkit import registry
 from sertoolkit.analysis.figures import FigureNote, read_notes
 from sertoolkit.config import dump_yaml, load_yaml
 from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
@@ -18,6 +20,8 @@ from sertoolkit.scoring.members import ScoredMember
 from sertoolkit.scoring.table import NOTES, TITLES, pooled_rows, table_rows
 from sertoolkit.scoring.transcripts import CAPTION, HEADER, NOTE, recognition_cells
 from sertoolkit.version import environment
+
+logger = logging.getLogger(__name__)
 
 _COSTS = {
     "num_parameters": ("trained parameters", ",.0f"),
@@ -113,7 +117,7 @@ def collect_facts(
         recognition=_recognition(scores.get("recognition")),
         verdicts=_verdicts(tests) if tests else None,
         figures=read_notes(exp / "analysis"),
-        protocol=[*_protocol(resolved), *_word_readers(members, config)],
+        protocol=[*_protocol(resolved), *_knowers_of_sentences(members, config)],
         folds=_folds(resolved),
         command=command,
         time=f"Training took {seconds / 60:.1f} min in all (sum over trainings).",
@@ -177,16 +181,34 @@ def _protocol(resolved: ResolvedProtocol) -> list[str]:
     ]
 
 
-def _word_readers(members: Sequence[ScoredMember], config: Path) -> list[str]:
-    """What must be said of systems that read the words which the recogniser hears."""
+def _knowers_of_sentences(members: Sequence[ScoredMember], config: Path) -> list[str]:
+    """What must be said of systems that read the words which the recogniser hears, or learn what is said."""
     settings = load_yaml(config).get("systems", {}) if config.exists() else {}
     names = dict.fromkeys(member.system for member in members if member.system in settings)
-    readers = [name for name in names if settings[name]["head"].startswith("words")]
-    if not readers:
+    known = registry.names("head")
+    unknown = [name for name in names if settings[name]["head"] not in known]
+    if unknown:
+        logger.warning(
+            "%s: own heads, of which the report cannot say whether they know the words; give --plugin or --ser_config",
+            ", ".join(unknown),
+        )
+    needs = {
+        name: registry.get("head", settings[name]["head"]).needs for name in names if name not in unknown
+    }
+    facts = {
+        "words": "read the words that the recogniser hears",
+        "text": "train on the transcripts of the training set",
+    }
+    said = []
+    for need, what in facts.items():
+        systems = [name for name in needs if need in needs[name]]
+        if systems:
+            said.append(f"{', '.join(systems)} {what}")
+    if not said:
         return []
     return [
-        f"{', '.join(readers)} read the words that the recogniser hears: where a test sentence is spoken in training too,"
-        " they may know the sentence and not the emotion. analysis/sentences.tsv scores such sentences apart."
+        f"{'; '.join(said)}: where a test sentence is spoken in training too, they may know the sentence and not the"
+        " emotion. analysis/sentences.tsv scores such sentences apart."
     ]
 
 

@@ -52,7 +52,8 @@ def recognition_rows(
 
     Returns:
         dicts with ``system``, ``sentences`` (``all``, and where both are there ``seen`` and ``unseen``: spoken in the
-        fold's training set or not), ``num_utts``, and ``cer_before cer_after wer_before wer_after`` (0 is best)
+        fold's training set or not, as the recogniser's tokens spell it), ``num_utts``, and ``cer_before cer_after
+        wer_before wer_after`` (0 is best)
 
     Raises:
         DataError: if transcripts are damaged, or do not belong to the test set of their fold
@@ -68,9 +69,10 @@ def recognition_rows(
         fold = resolved.folds[member.fold]
         texts = {when: _read(folder / name, fold) for when, name in TRANSCRIPTS.items()}
         tokens = tokens_from_state(load_meta(folder / "model.safetensors")["tokens"])
-        references = _references(fold, text, tokens)
+        spelt = _spell_all((*fold.train, *fold.test), text, tokens)
+        references = {utt_id: spelt[utt_id] for utt_id in fold.test if utt_id in spelt}
         left_out |= set(fold.test) - set(references)
-        seen = set(seen_sentences(fold, text))
+        seen = set(seen_sentences(fold, spelt))  # what CTC learns are texts as they are spelt
         heard[member.system][member.seed] += [
             (reference, texts["before"][utt_id], texts["after"][utt_id], utt_id not in seen)
             for utt_id, reference in references.items()
@@ -91,13 +93,13 @@ def _read(path: Path, fold: Fold) -> dict[str, str]:
     return texts
 
 
-def _references(fold: Fold, text: Mapping[str, str], tokens: Tokens) -> dict[str, str]:
+def _spell_all(utt_ids: Sequence[str], text: Mapping[str, str], tokens: Tokens) -> dict[str, str]:
     found = {}
-    for utt_id in fold.test:
+    for utt_id in utt_ids:
         try:
             found[utt_id] = spell(text.get(utt_id, ""), tokens)
         except DataError:
-            continue  # is counted by the caller
+            continue  # of the test set are counted by the caller
     return found
 
 

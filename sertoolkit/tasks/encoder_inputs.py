@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class EncoderInputs(HeadInputs):
         """Values a frame of each chosen layer."""
         return [self.recogniser.encoder.layer_dims[layer - 1] for layer in self.numbers]
 
-    @property
+    @cached_property  # every member asks for it, and nothing changes the recogniser: heads train a copy
     def encoder_hash(self) -> str:
         """Hash of the encoder that training begins with."""
         return self.recogniser.encoder_hash()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sertoolkit.audio.augmentation import plain_id
 from sertoolkit.config import hash_of
 from sertoolkit.corpus.protocol import Fold
 from sertoolkit.decoding.greedy import greedy_decode
+from sertoolkit.encoders.ctc import ctc_loss
 from sertoolkit.errors import ConfigError, DataError, report_faults
 from sertoolkit.heads.base import Head
 from sertoolkit.scoring.recognition import score_recognition
@@ -46,6 +47,8 @@ class JointInputs(EncoderInputs):
             raise ConfigError(f"head {head.__name__} learns to transcribe: give --text (data/<set>/text)")
         super().__init__(head, layers, **others)
         self._path, self._texts = text, read_transcripts(text, may_be_empty=True)
+        self._spelt: dict[str, str] = {}  # by utterance, of those that were asked for
+        self._heard: dict[tuple[str, ...], list[str]] = {}  # by batch
 
     @property
     def head_arguments(self) -> dict[str, Any]:
@@ -66,7 +69,9 @@ class JointInputs(EncoderInputs):
         """
         if utt_id not in self._texts:
             raise DataError(f"not in {self._path}")
-        return spell(self._texts[utt_id], self.recogniser.tokens)
+        if utt_id not in self._spelt:
+            self._spelt[utt_id] = spell(self._texts[utt_id], self.recogniser.tokens)
+        return self._spelt[utt_id]
 
     def target_of(self, utt_id: str) -> list[int]:
         """Token numbers of the transcript of an utterance."""
@@ -97,7 +102,18 @@ class JointInputs(EncoderInputs):
     def hashes_of(self, fold: Fold) -> dict[str, str]:
         """Of the recogniser, its output layer included, and of the transcripts that training on a fold reads."""
         texts = {utt_id: self.text_of(utt_id) for utt_id in (*fold.train, *fold.valid)}
-        return {"recogniser": self.recogniser.hash(), "text": hash_of(texts)}
+        return {"recogniser": self._recogniser_hash, "text": hash_of(texts)}
+
+    @cached_property
+    def _recogniser_hash(self) -> str:
+        return self.recogniser.hash()
+
+    def heard_before(self, utt_ids: Sequence[str]) -> list[str]:
+        """What the unchanged recogniser hears in a batch; decoded once for all seeds of a fold."""
+        key = tuple(utt_ids)
+        if key not in self._heard:
+            self._heard[key] = self.recogniser.decode([self.layers[0][utt_id] for utt_id in utt_ids])
+        return self._heard[key]
 
 
 class JointTask(SerTask):
@@ -123,18 +139,14 @@ class JointTask(SerTask):
     def loss(self, indices: np.ndarray) -> torch.Tensor:
         """Mean cross-entropy, and `ctc_weight` times the mean over utterances of the CTC loss a token."""
         utt_ids = [self.utt_ids[index] for index in indices]
-        logits, log_probs, lengths = self.model.listen(*self.inputs.batch(utt_ids))
+        logits, log_probs, _ = self.model.listen(*self.inputs.batch(utt_ids))
         emotion = functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
         known = self._text_targets  # copies have the text of their utterance
         texts = [known[utt_id if utt_id in known else plain_id(utt_id)] for utt_id in utt_ids]
-        recognition = functional.ctc_loss(
-            log_probs.transpose(0, 1),
-            torch.tensor(list(itertools.chain(*texts)), device=logits.device),
-            lengths,
-            torch.tensor([len(text) for text in texts], device=logits.device),
-            blank=self._tokens.blank,
-            reduction="mean",  # divides the loss of each utterance by its tokens first
-        )
+        # on the CPU, so that a GPU need not be waited for
+        lengths = torch.tensor([self.inputs.num_frames(utt_id) for utt_id in utt_ids])
+        lengths = self.model.encoder.output_lengths(lengths)
+        recognition = ctc_loss(log_probs, lengths, texts, blank=self._tokens.blank, reduction="mean")
         return emotion + self.model.config.ctc_weight * recognition
 
     def validate(self) -> dict[str, float]:
@@ -171,9 +183,9 @@ class JointTask(SerTask):
     def transcripts(self) -> dict[str, dict[str, str]]:
         """What the model, and the recogniser that it began with, hear of the test set."""
         utt_ids = self.fold.test
-        store, before = self.inputs.layers[0], {}
+        before = {}
         for rows in self.chunks(utt_ids):
             some = [utt_ids[row] for row in rows]
-            before |= zip(some, self.inputs.recogniser.decode([store[u] for u in some]), strict=True)
+            before |= zip(some, self.inputs.heard_before(some), strict=True)
         after = dict(zip(utt_ids, self.listen(utt_ids)[1], strict=True))
         return {TRANSCRIPTS["after"]: after, TRANSCRIPTS["before"]: before}

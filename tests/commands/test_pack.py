@@ -1,4 +1,4 @@
-"""``sertoolkit pack`` and ``analyse``: which member is packed, and whose plugins are known."""
+"""``sertoolkit pack``, ``analyse`` and ``report``: which member is packed, and whose plugins are known."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ def test_a_head_of_the_yamls_plugins_is_packed(
     assert isinstance(EmotionModel.load(tmp_path / "ser.safetensors").head, registry.get("head", "own"))
 
 
-def test_analyse_knows_the_yamls_plugins(members: Path, config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [["analyse"], ["report", "--out", "none.md"]])
+def test_analyse_and_report_know_the_yamls_plugins(
+    command: list[str], members: Path, config: Path, tmp_path: Path
+) -> None:
     options = ["--exp", str(members), "--protocol_dir", str(tmp_path / "none"), "--ser_config", str(config)]
-    assert main(["analyse", *options]) == 1  # of no protocol, which it reads afterwards
+    assert main([*command, *options]) == 1  # of no protocol, which it reads afterwards
     assert "own" in registry.names("head")

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.encoders.ds2 import DS2, DS2Config
 from sertoolkit.errors import ConfigError
 from sertoolkit.heads.joint import Joint, JointConfig
 from sertoolkit.heads.unfreeze import Unfreeze, UnfreezeConfig
-from sertoolkit.tasks.asr import CtcModel
 
 LENGTHS = torch.tensor([20, 7, 13])
 FEATURES = torch.randn(3, 20, 41, generator=torch.Generator().manual_seed(1))
@@ -72,8 +72,14 @@ def test_before_training_it_transcribes_as_the_recogniser(model) -> None:
     assert torch.equal(found, log_probs) and torch.equal(found_lengths, lengths)
 
 
+def test_in_double_precision_tokens_are_double_too(model) -> None:
+    _, found, _ = make_head(model).double().listen([FEATURES.double()], LENGTHS, None, None)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found.exp().sum(2), torch.ones(found.shape[:2]).double(), atol=1e-12, rtol=0)
+
+
 def test_it_begins_as_unfreeze_does(model) -> None:
-    joint = make_head(model)
+    joint = make_head(model, epoch=1)  # of a frozen encoder, both are convolved alike to the bit
     torch.manual_seed(3)
     config = UnfreezeConfig(release_every=1, dropout=0.0)
     head = Unfreeze(config, encoder=model.encoder, layers=[2], layer_dims=[6], side_dim=None, num_classes=2)

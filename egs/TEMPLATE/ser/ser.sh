@@ -140,6 +140,7 @@ stage_outputs "$summary/analysis"
 add_stage 7 report "write RESULTS.md and report.html" "$summary"
 stage_options systems folds seeds title
 stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
+if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi # its heads say what they need
 stage_outputs "$results" "$summary/report.html"
 add_stage 8 pack "put one system into one file" "$summary"
 stage_options pack_system folds seeds
@@ -223,7 +224,7 @@ stage_analyse() {
 }
 stage_report() {
   run sertoolkit report "${scored[@]}" --text "$data/text" --out "$results" --html "$summary/report.html" \
-    --title "${title:-$RECIPE}" --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
+    "${plugins[@]}" --title "${title:-$RECIPE}" --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
 }
 stage_pack() {
   local recogniser=()
