@@ -93,6 +93,7 @@ def _process(number: int, port: int, root: Path) -> None:
         assert (ranks.number, ranks.count, device.type) == (number, 2, "cpu")
         found = {name: _train(root, root / name, ranks, **options) for name, options in SCENARIOS.items()}
         found["resumed by two"] = _train(root, root / "alone_first", ranks)
+        found["gathered"] = ranks.gather([number, "ä" * 100 * number, 0.1 + number])
     (root / f"found{number}.json").write_text(json.dumps(found))
 
 
@@ -172,6 +173,11 @@ def test_an_error_in_one_process_ends_both_and_is_said_once(found) -> None:
     first, second = (result["reading"] for result in found)
     assert first == {"error": "ArkError: feats: is cut", "code": 1}
     assert second == {"error": "", "code": 1}
+
+
+def test_each_process_hears_what_all_of_them_say(found) -> None:
+    for result in found:
+        assert result["gathered"] == [[0, "", 0.1], [1, "ä" * 100, 1.1]]
 
 
 def test_a_loss_that_is_not_finite_in_one_process_ends_both_and_names_the_whole_batch(root, found) -> None:
