@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sertoolkit.errors import Stopped, TrainingError
+from sertoolkit.errors import CheckpointError, Stopped, TrainingError
 from sertoolkit.processes import peak_memory
 from sertoolkit.storage import atomic
 from sertoolkit.tasks.base import Task
@@ -113,11 +113,12 @@ class Trainer:
         Raises:
             Stopped: if ``stop`` asked for it; the state is saved
             TrainingError: if the loss or gradient is not finite; the weights before that step are kept
-            CheckpointError: if the checkpoints are damaged or of another training
+            CheckpointError: if the checkpoints are damaged or of another training, or not the same for all ranks
 
         """
         with self.ranks.together():
             self.restore()
+        self._check_same_place()
         while not self.progress.ended:
             self._epoch()
         self.load_best()
@@ -133,6 +134,17 @@ class Trainer:
             meta, self.best_weights = restored
             self.progress = Progress(**meta["progress"])
             logger.info("resumed at epoch %d, step %d", self.progress.epoch, self.progress.step)
+
+    def _check_same_place(self) -> None:
+        progress = self.progress
+        places = self.ranks.gather([progress.epoch, progress.step, progress.saves])
+        if any(place != places[0] for place in places):
+            found = ", ".join(f"epoch {epoch} step {step} ({saves} saves)" for epoch, step, saves in places)
+            with self.ranks.together():
+                raise CheckpointError(
+                    f"{self.folder}: the processes found different checkpoints in it: {found}; all machines must see the"
+                    " same folder"
+                )
 
     def load_best(self) -> None:
         """Give the model the weights of the best epoch."""

@@ -93,6 +93,7 @@ def _process(number: int, port: int, root: Path) -> None:
         assert (ranks.number, ranks.count, device.type) == (number, 2, "cpu")
         found = {name: _train(root, root / name, ranks, **options) for name, options in SCENARIOS.items()}
         found["resumed by two"] = _train(root, root / "alone_first", ranks)
+        found["apart"] = _train(root, root / f"apart{number}", ranks)
         found["gathered"] = ranks.gather([number, "ä" * 100 * number, 0.1 + number])
     (root / f"found{number}.json").write_text(json.dumps(found))
 
@@ -119,7 +120,8 @@ def alone(root) -> dict:
 
 @pytest.fixture(scope="module")
 def found(root, alone) -> list[dict]:
-    assert _train(root, root / "alone_first", ALONE, stop_at=4)["code"] == 143
+    for name, step in {"alone_first": 4, "apart0": 4, "apart1": 2}.items():
+        assert _train(root, root / name, ALONE, stop_at=step)["code"] == 143
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,6 +174,13 @@ def test_a_training_goes_on_in_another_number_of_processes(root, alone, found) -
 def test_an_error_in_one_process_ends_both_and_is_said_once(found) -> None:
     first, second = (result["reading"] for result in found)
     assert first == {"error": "ArkError: feats: is cut", "code": 1}
+    assert second == {"error": "", "code": 1}
+
+
+def test_processes_that_find_different_checkpoints_refuse_to_go_on(found) -> None:
+    first, second = (result["apart"] for result in found)
+    assert first["error"].startswith("CheckpointError: ")
+    assert "epoch 2 step 1 (1 saves), epoch 1 step 2 (1 saves); all machines" in first["error"]
     assert second == {"error": "", "code": 1}
 
 
