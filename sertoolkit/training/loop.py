@@ -168,9 +168,10 @@ class Trainer:
         self.task.begin_epoch(self.progress.epoch, shares)
         return batches
 
-    def step_seed(self) -> int:
-        """Seed of the random draws of the next step."""
-        return step_seed(self.seed, self.progress.epoch, self.progress.step, self.ranks.number)
+    def step_seed(self, batch: Any) -> int:
+        """Seed of the random draws of the next step: one for all ranks where each has the whole batch."""
+        rank = self.ranks.number if self.ranks.is_shared(batch) else 0
+        return step_seed(self.seed, self.progress.epoch, self.progress.step, rank)
 
     def count_step(self, loss: float) -> None:
         """Note that a step was taken."""
@@ -188,7 +189,7 @@ class Trainer:
         self.task.model.train()
         for batch in self._bar(batches[progress.step :], len(batches)):
             self.set_learning_rate(len(batches))
-            torch.manual_seed(self.step_seed())
+            torch.manual_seed(self.step_seed(batch))
             self.count_step(self._step(batch))
             stop, is_due = self.ranks.agree(self.stop(), self.is_save_due())
             if stop or is_due:
