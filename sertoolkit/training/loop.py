@@ -188,6 +188,8 @@ class Trainer:
         batches = self.begin_epoch()
         self.task.model.train()
         for batch in self._bar(batches[progress.step :], len(batches)):
+            if progress.step == len(batches) - 1:  # on a GPU the processes that read end within the last step
+                progress.peak_memory = peak_memory(earlier=progress.peak_memory)
             self.set_learning_rate(len(batches))
             torch.manual_seed(self.step_seed(batch))
             self.count_step(self._step(batch))
