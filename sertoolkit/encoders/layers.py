@@ -22,12 +22,11 @@ from tqdm import tqdm
 
 from sertoolkit.config import hash_of, to_dict
 from sertoolkit.errors import ArkError, ConfigError
-from sertoolkit.features.loading import copy_ahead, read_ahead
+from sertoolkit.features.loading import copy_ahead, read_ahead, split_by_frames
 from sertoolkit.networks import masked_mean
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader, ArkWriter
 from sertoolkit.text.pieces import Pieces
-from sertoolkit.training.batches import split_by_frames
 
 if TYPE_CHECKING:
     from sertoolkit.inference.recogniser import Recogniser
@@ -177,7 +176,9 @@ def length_batches(num_frames: Mapping[str, int], batch_frames: int) -> list[lis
 
     """
     utt_ids = sorted(num_frames, key=lambda utt_id: (num_frames[utt_id], utt_id))
-    batches = split_by_frames(np.arange(len(utt_ids)), [num_frames[utt_id] for utt_id in utt_ids], batch_frames)
+    batches = split_by_frames(
+        np.arange(len(utt_ids)), [num_frames[utt_id] for utt_id in utt_ids], batch_frames
+    )
     return [[utt_ids[index] for index in batch] for batch in batches]
 
 

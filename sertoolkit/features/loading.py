@@ -1,4 +1,4 @@
-"""Batches of features, read ahead by worker processes."""
+"""Batches of features: their size, their padding, and reading ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -40,6 +40,31 @@ def pad(arrays: Sequence[np.ndarray]) -> Padded:
     for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = torch.from_numpy(np.array(array))
     return Padded(padded, lengths)
+
+
+def split_by_frames(order: np.ndarray, lengths: Sequence[int], batch_frames: int) -> list[np.ndarray]:
+    """Cut an order into batches, each as long as its padded size allows.
+
+    Args:
+        order: indices into ``lengths``
+        lengths: frames of each utterance
+        batch_frames: most frames of a batch, padding included; a longer utterance is a batch of its own
+
+    Returns:
+        parts of ``order``, none of them empty
+
+    Examples:
+        >>> [batch.tolist() for batch in split_by_frames(np.arange(4), [2, 3, 3, 9], 6)]
+        [[0, 1], [2], [3]]
+
+    """
+    starts, longest = [], 0
+    for place, index in enumerate(order):
+        longest = max(longest, lengths[index])
+        if not starts or longest * (place - starts[-1] + 1) > batch_frames:
+            starts.append(place)
+            longest = lengths[index]
+    return np.split(order, starts[1:]) if starts else []
 
 
 class _Batches(Dataset):

@@ -148,5 +148,11 @@ def _time(costs: dict[str, Any]) -> str:
 
 def _memory(costs: dict[str, Any]) -> str:
     names = {"process": "the process", "worker": "the largest process that reads audio", "gpu": "the GPU"}
+    if costs.get("num_processes", 1) > 1:
+        names = {
+            "process": "the first process",
+            "worker": "the largest that reads audio for it",
+            "gpu": "its GPU",
+        }
     peaks = costs.get("peak_memory_mib", {})
     return ", ".join(f"{names[name]} {peak:,} MiB" for name, peak in peaks.items()) or "not recorded"

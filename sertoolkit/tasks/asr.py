@@ -186,8 +186,7 @@ class AsrTask(Task):
 
     def validate(self) -> dict[str, float]:
         """Loss an utterance, and corpus-level character and word error rate of greedy decoding."""
-        size = {"batch_size": self.training.batch_size, "batch_frames": self.training.batch_frames}
-        batches = make_batches(self.valid.lengths, **size, seed=0, epoch=0, ascending=True)
+        batches = make_batches(self.valid.lengths, **self.training.limits, seed=0, epoch=0, ascending=True)
         with self.ranks.together():
             mine = self._validate(batches[self.ranks.number :: self.ranks.count])
         parts = self.ranks.gather(mine)

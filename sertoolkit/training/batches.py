@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sertoolkit.features.loading import split_by_frames
+
 
 def make_batches(
     lengths: Sequence[int],
@@ -44,31 +46,6 @@ def make_batches(
     if bucket and not ascending:
         batches = [batches[index] for index in generator.permutation(len(batches))]
     return batches
-
-
-def split_by_frames(order: np.ndarray, lengths: Sequence[int], batch_frames: int) -> list[np.ndarray]:
-    """Cut an order into batches, each as long as its padded size allows.
-
-    Args:
-        order: indices into ``lengths``
-        lengths: frames of each utterance
-        batch_frames: most frames of a batch, padding included; a longer utterance is a batch of its own
-
-    Returns:
-        parts of ``order``, none of them empty
-
-    Examples:
-        >>> [batch.tolist() for batch in split_by_frames(np.arange(4), [2, 3, 3, 9], 6)]
-        [[0, 1], [2], [3]]
-
-    """
-    starts, longest = [], 0
-    for place, index in enumerate(order):
-        longest = max(longest, lengths[index])
-        if not starts or longest * (place - starts[-1] + 1) > batch_frames:
-            starts.append(place)
-            longest = lengths[index]
-    return np.split(order, starts[1:]) if starts else []
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int = 0) -> int:

@@ -135,7 +135,8 @@ class _Stack:
         weights = {
             name: stack[: len(batches)].detach().requires_grad_() for name, stack in self.weights.items()
         }
-        self.draws.seed([len(ids) for ids in utt_ids], [trainer.step_seed() for trainer in trainers])
+        seeds = [trainer.step_seed(batch) for trainer, batch in zip(trainers, batches, strict=True)]
+        self.draws.seed([len(ids) for ids in utt_ids], seeds)
         self.template.train()
         losses = self._losses(tasks, weights, utt_ids)
         for trainer, batch, finite in zip(trainers, batches, torch.isfinite(losses).tolist(), strict=True):

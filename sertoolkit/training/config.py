@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,6 @@ class Training:
     """Largest norm of the gradient over all parameters."""
     batch_size: int = 64
     """Utterances a step."""
-    batch_frames: ClassVar[int] = 0  # a setting of recognisers alone
     max_epochs: int = 100
     schedule: Literal["plateau", "epoch", "linear"] = "plateau"
     """``plateau`` anneals when the selecting metric has not improved for ``patience`` epochs; ``epoch`` anneals after
@@ -66,6 +65,11 @@ class Training:
         if not 0 < self.anneal_factor < 1:
             raise ConfigError(f"anneal_factor must lie between 0 and 1, found {self.anneal_factor}")
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """How large a batch may be, as :func:`~sertoolkit.training.batches.make_batches` takes it."""
+        return {"batch_size": self.batch_size}
+
     def batches(self, lengths: Sequence[int], *, seed: int, epoch: int) -> list[np.ndarray]:
         """Batches of one epoch, as :func:`~sertoolkit.training.batches.make_batches` makes them.
 
@@ -77,8 +81,7 @@ class Training:
         """
         return make_batches(
             lengths,
-            self.batch_size,
-            batch_frames=self.batch_frames,
+            **self.limits,
             seed=seed,
             epoch=epoch,
             ascending=self.sort_first_epoch and epoch == 1,
@@ -104,6 +107,11 @@ class AsrTraining(Training):
         super().__post_init__()
         if self.batch_frames < 0:
             raise ConfigError(f"batch_frames must not be negative, found {self.batch_frames}")
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Utterances, or frames in their place."""
+        return super().limits | {"batch_frames": self.batch_frames}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sertoolkit.errors import Stopped, TrainingError
+from sertoolkit.errors import CheckpointError, Stopped, TrainingError
 from sertoolkit.processes import peak_memory
 from sertoolkit.storage import atomic
 from sertoolkit.tasks.base import Task
@@ -113,11 +113,12 @@ class Trainer:
         Raises:
             Stopped: if ``stop`` asked for it; the state is saved
             TrainingError: if the loss or gradient is not finite; the weights before that step are kept
-            CheckpointError: if the checkpoints are damaged or of another training
+            CheckpointError: if the checkpoints are damaged or of another training, or not the same for all ranks
 
         """
         with self.ranks.together():
             self.restore()
+        self._check_same_place()
         while not self.progress.ended:
             self._epoch()
         self.load_best()
@@ -133,6 +134,17 @@ class Trainer:
             meta, self.best_weights = restored
             self.progress = Progress(**meta["progress"])
             logger.info("resumed at epoch %d, step %d", self.progress.epoch, self.progress.step)
+
+    def _check_same_place(self) -> None:
+        progress = self.progress
+        places = self.ranks.gather([progress.epoch, progress.step, progress.saves])
+        if any(place != places[0] for place in places):
+            found = ", ".join(f"epoch {epoch} step {step} ({saves} saves)" for epoch, step, saves in places)
+            with self.ranks.together():
+                raise CheckpointError(
+                    f"{self.folder}: the processes found different checkpoints in it: {found}; all machines must see the"
+                    " same folder"
+                )
 
     def load_best(self) -> None:
         """Give the model the weights of the best epoch."""
@@ -156,9 +168,10 @@ class Trainer:
         self.task.begin_epoch(self.progress.epoch, shares)
         return batches
 
-    def step_seed(self) -> int:
-        """Seed of the random draws of the next step."""
-        return step_seed(self.seed, self.progress.epoch, self.progress.step, self.ranks.number)
+    def step_seed(self, batch: Any) -> int:
+        """Seed of the random draws of the next step: one for all ranks where each has the whole batch."""
+        rank = self.ranks.number if self.ranks.is_shared(batch) else 0
+        return step_seed(self.seed, self.progress.epoch, self.progress.step, rank)
 
     def count_step(self, loss: float) -> None:
         """Note that a step was taken."""
@@ -175,8 +188,10 @@ class Trainer:
         batches = self.begin_epoch()
         self.task.model.train()
         for batch in self._bar(batches[progress.step :], len(batches)):
+            if progress.step == len(batches) - 1:  # on a GPU the processes that read end within the last step
+                progress.peak_memory = peak_memory(earlier=progress.peak_memory)
             self.set_learning_rate(len(batches))
-            torch.manual_seed(self.step_seed())
+            torch.manual_seed(self.step_seed(batch))
             self.count_step(self._step(batch))
             stop, is_due = self.ranks.agree(self.stop(), self.is_save_due())
             if stop or is_due:

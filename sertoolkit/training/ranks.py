@@ -7,21 +7,21 @@ them may fail alone they tell each other, so that none waits for one that has go
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sertoolkit import errors
 from sertoolkit.errors import ConfigError, SertoolkitError, TrainingError
 from sertoolkit.networks import MaskedBatchNorm
-
-T = TypeVar("T")
 
 
 class Ranks:
@@ -95,14 +95,19 @@ class Ranks:
             if isinstance(module, MaskedBatchNorm):
                 module.over_ranks = self.sum if self.is_shared(batch) else ALONE.sum
 
-    def gather(self, value: T) -> list[T]:
-        """A picklable value of each rank, on all of them."""
+    def gather(self, value: Any) -> list[Any]:
+        """A value of each rank, plain as JSON holds it, on all of them."""
         if self.count == 1:
             return [value]
-        values: list[Any] = [None] * self.count
+        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
         with _partners():
-            distributed.all_gather_object(values, value)
-        return values
+            distributed.all_gather(sizes, torch.tensor([len(own)]))
+            padded = own.new_zeros(int(max(sizes)))
+            padded[: len(own)] = own
+            texts = [torch.empty_like(padded) for _ in sizes]
+            distributed.all_gather(texts, padded)
+        return [json.loads(text[:size].numpy().tobytes()) for text, size in zip(texts, sizes, strict=True)]
 
     def agree(self, stop: int, due: bool) -> tuple[int, bool]:
         """What all ranks do after a step.
@@ -127,7 +132,7 @@ class Ranks:
         """Work in which a rank may fail alone, and which needs no other rank.
 
         Raises:
-            SertoolkitError: of the first rank that failed, on rank 0, or OSError
+            SertoolkitError: of the first rank that failed, on rank 0; an OSError of its own too
             SystemExit: on the other ranks, without a word, if any rank failed
 
         """
@@ -144,11 +149,12 @@ class Ranks:
             distributed.all_reduce(one_failed)
         if not one_failed:
             return
-        error = next(error for error in self.gather(failed) if error is not None)
+        told = failed and (type(failed).__name__, str(failed), getattr(failed, "exit_code", 1))
+        kind, text, exit_code = next(found for found in self.gather(told) if found is not None)
         if self.is_first:
-            raise error
+            raise failed or getattr(errors, kind, SertoolkitError)(text)
         time.sleep(1)  # torchrun names the first one that ends: rank 0, which says why
-        raise SystemExit(error.exit_code if isinstance(error, SertoolkitError) else 1)
+        raise SystemExit(exit_code)
 
 
 ALONE = Ranks()

@@ -122,6 +122,16 @@ def test_how_the_recogniser_was_made_is_told(asr_exp: Path) -> None:
     assert "```yaml\nencoder: ds2\nseed: 7\n```" in text
 
 
+def test_memory_is_that_of_the_first_of_several_processes(asr_exp: Path) -> None:
+    costs = load_yaml(asr_exp / "training.yaml") | {"num_processes": 4}
+    write_yaml(
+        asr_exp / "training.yaml", costs | {"peak_memory_mib": {"process": 2100, "worker": 300, "gpu": 5}}
+    )
+    told = cells_of(report(asr_exp, add_set(asr_exp, "a", GREEDY)), "peak memory")[1]
+
+    assert told == "the first process 2,100 MiB, the largest that reads audio for it 300 MiB, its GPU 5 MiB"
+
+
 def test_costs_that_nobody_measured_are_not_made_up(asr_exp: Path) -> None:
     costs = load_yaml(asr_exp / "training.yaml")
     write_yaml(asr_exp / "training.yaml", {name: costs[name] for name in ("num_utts", "num_copies", "hours")})

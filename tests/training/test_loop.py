@@ -11,7 +11,7 @@ from torch import nn
 
 from sertoolkit.errors import CheckpointError, Stopped, TrainingError
 from sertoolkit.tasks.base import Task
-from sertoolkit.training import checkpoint
+from sertoolkit.training import checkpoint, loop
 from sertoolkit.training.config import Training
 from sertoolkit.training.loop import Trainer
 
@@ -127,6 +127,16 @@ def test_a_kill_without_notice_resumes_from_the_last_checkpoint(tmp_path, whole)
     trainer(second, tmp_path, checkpoint_seconds=1e-9).run()
     assert second.losses == whole[0].losses[7:]
     assert states_equal(second.model, whole[0].model)
+
+
+def test_memory_of_processes_that_end_within_the_last_step_of_an_epoch_is_counted(tmp_path, monkeypatch):
+    task, left = Toy(), []
+    monkeypatch.setattr(task, "begin_epoch", lambda epoch, batches: left.extend(batches))
+    monkeypatch.setattr(task, "fetch", left.pop)
+    monkeypatch.setattr(
+        loop, "peak_memory", lambda *, earlier: {**earlier, **({"worker": 7} if left else {})}
+    )
+    assert trainer(task, tmp_path).run().peak_memory == {"worker": 7}
 
 
 def test_at_most_two_checkpoints_are_kept_and_none_after_the_end(tmp_path):

@@ -37,18 +37,20 @@ class _Double(CtcModel):
         return super().forward(features.double(), lengths)
 
 
-def _task(root: Path, ranks: Ranks) -> AsrTask:
+def _task(root: Path, ranks: Ranks, dropout: float) -> AsrTask:
     torch.manual_seed(0)
-    encoder = DS2(DS2Config(conv_channels=2, num_layers=2, hidden_size=6))
+    encoder = DS2(DS2Config(conv_channels=2, num_layers=3, hidden_size=6, dropout=dropout))
     feats = ArkReader(root / "feats")
     data = Transcribed.check(feats, DataDir.read(root / "data").text, TOKENS, encoder)
     model = _Double(encoder, TOKENS.size).double()
     return AsrTask(model, data, data, TOKENS, training=TRAINING, settings={}, ranks=ranks)
 
 
-def _train(root: Path, folder: Path, ranks: Ranks, *, stop_at: int = 0, damage: str = "") -> dict:
+def _train(
+    root: Path, folder: Path, ranks: Ranks, *, stop_at: int = 0, damage: str = "", dropout: float = 0.0
+) -> dict:
     """What came of a training, in plain data; weights go to a file of each rank."""
-    task = _task(root, ranks)
+    task = _task(root, ranks, dropout)
     if damage == "reading" and ranks.number == 1:
         fetch, count = task.fetch, iter(range(100))
 
@@ -81,6 +83,7 @@ SCENARIOS = {
     "stopped": {"stop_at": 2},
     "reading": {"damage": "reading"},
     "loss": {"damage": "loss"},
+    "dropout": {"dropout": 0.5},
 }
 
 
@@ -93,6 +96,8 @@ def _process(number: int, port: int, root: Path) -> None:
         assert (ranks.number, ranks.count, device.type) == (number, 2, "cpu")
         found = {name: _train(root, root / name, ranks, **options) for name, options in SCENARIOS.items()}
         found["resumed by two"] = _train(root, root / "alone_first", ranks)
+        found["apart"] = _train(root, root / f"apart{number}", ranks)
+        found["gathered"] = ranks.gather([number, "ä" * 100 * number, 0.1 + number])
     (root / f"found{number}.json").write_text(json.dumps(found))
 
 
@@ -118,7 +123,8 @@ def alone(root) -> dict:
 
 @pytest.fixture(scope="module")
 def found(root, alone) -> list[dict]:
-    assert _train(root, root / "alone_first", ALONE, stop_at=4)["code"] == 143
+    for name, step in {"alone_first": 4, "apart0": 4, "apart1": 2}.items():
+        assert _train(root, root / name, ALONE, stop_at=step)["code"] == 143
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,6 +178,23 @@ def test_an_error_in_one_process_ends_both_and_is_said_once(found) -> None:
     first, second = (result["reading"] for result in found)
     assert first == {"error": "ArkError: feats: is cut", "code": 1}
     assert second == {"error": "", "code": 1}
+
+
+def test_with_dropout_all_processes_hold_the_same_weights_and_statistics(root, found) -> None:
+    assert found[0]["dropout"] == found[1]["dropout"]
+    assert_same_weights(root / "dropout" / "rank1.pt", root / "dropout" / "rank0.pt")
+
+
+def test_processes_that_find_different_checkpoints_refuse_to_go_on(found) -> None:
+    first, second = (result["apart"] for result in found)
+    assert first["error"].startswith("CheckpointError: ")
+    assert "epoch 2 step 1 (1 saves), epoch 1 step 2 (1 saves); all machines" in first["error"]
+    assert second == {"error": "", "code": 1}
+
+
+def test_each_process_hears_what_all_of_them_say(found) -> None:
+    for result in found:
+        assert result["gathered"] == [[0, "", 0.1], [1, "ä" * 100, 1.1]]
 
 
 def test_a_loss_that_is_not_finite_in_one_process_ends_both_and_names_the_whole_batch(root, found) -> None:
