@@ -1,7 +1,8 @@
 """The recogniser on a GPU: training by the trainer's own steps, input included, and encoding. A section of bench.gru_gpu.
 
 The rival is deepspeech.pytorch's architecture from torch's modules: packed torch.nn.GRU (cuDNN) and batch norm, same
-sizes, batch and precision. Recordings are noise, written to a temporary folder; no time depends on what they hold.
+sizes and batch, under autocast to bfloat16, which runs cuDNN's GRU in float16. Recordings are noise, written to a
+temporary folder; no time depends on what they hold.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 GFLOP_A_SECOND = 8.6  # of audio, forward, ds2 at the paper's size
 TRAINING_GOAL, ENCODING_GOAL = 10_000, 20_000  # x real time, on one H200-class GPU
 NUM_TOKENS, TOKENS_A_SECOND = 29, 12
+RIVALS_GRU = "Autocast runs the GRU of torch modules (cuDNN) in float16."
 FRONTEND = PowerSpectrogram(PowerSpectrogramConfig())
 
 
@@ -209,7 +211,7 @@ def _report(
                 "peak GB": values["peak GB"],
             }
         )
-    note = f"{work.capitalize()} in bf16 on {audio:.0f} s of audio, features on the device."
+    note = f"{work.capitalize()} in bf16 on {audio:.0f} s of audio, features on the device. {RIVALS_GRU}"
     if work == "training":
         note += " Ours are the trainer's steps: clipping and the checks of loss and gradient are in them."
     settings = {"batch": len(lengths), "frames": int(lengths.max())}

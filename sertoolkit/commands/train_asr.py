@@ -16,7 +16,7 @@ of the configuration), and made into features as those of --valid_feats were; --
 With --ngpu 1 they only read, and the GPU computes the features where the frontend can.
 
 By torchrun several processes, each with a GPU of its own, share every batch; a step is that of one process, but for
-rounding and the draws of dropout. A checkpoint goes on with any number of them.
+rounding and the draws of dropout. A checkpoint goes on with any number of them. torchrun's exit code is 1 for every error.
 
 No training has run on a GPU yet: all of it is tested on the CPU alone.
 

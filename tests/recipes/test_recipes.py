@@ -212,6 +212,12 @@ def test_wrong_settings_of_a_recogniser_are_named_all_at_once(check, toolkit: Pa
         assert any(text in fault for fault in faults)
 
 
+def test_a_rendezvous_of_one_machine_is_a_fault(check, toolkit: Path) -> None:
+    given = ["--corpus_dir", str(toolkit), "--ngpu", "2", "--rendezvous", "one:29400"]
+    faults = "".join(check(EGS / "mini" / "asr", *given, code=2))
+    assert "--rendezvous one:29400: expected --num_nodes" in faults
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

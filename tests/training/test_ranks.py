@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -13,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from sertoolkit.cli import main
 from sertoolkit.corpus.data_dir import DataDir
 from sertoolkit.encoders.ctc import CtcModel
 from sertoolkit.encoders.ds2 import DS2, DS2Config
@@ -87,17 +90,30 @@ SCENARIOS = {
 }
 
 
-def _process(number: int, port: int, root: Path) -> None:
+def _say_wrong_setting() -> dict:
+    paths = ("train_data", "valid_data", "valid_feats", "tokens", "out")
+    words = [word for name in paths for word in (f"--{name}", "none")]
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            code = main(["train-asr", *words, "--set", "training.bach_size=3"])
+        except SystemExit as error:
+            code = error.code
+    return {"error": said.getvalue(), "code": code}
+
+
+def _process(number: int, ports: list[int], root: Path) -> None:
     """All scenarios in one start, which takes seconds."""
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports[0])}
     with start_ranks(on_gpu=False) as (ranks, device):
         assert (ranks.number, ranks.count, device.type) == (number, 2, "cpu")
         found = {name: _train(root, root / name, ranks, **options) for name, options in SCENARIOS.items()}
         found["resumed by two"] = _train(root, root / "alone_first", ranks)
         found["apart"] = _train(root, root / f"apart{number}", ranks)
         found["gathered"] = ranks.gather([number, "ä" * 100 * number, 0.1 + number])
+    os.environ["MASTER_PORT"] = str(ports[1])
+    found["wrong setting"] = _say_wrong_setting()
     (root / f"found{number}.json").write_text(json.dumps(found))
 
 
@@ -125,11 +141,12 @@ def alone(root) -> dict:
 def found(root, alone) -> list[dict]:
     for name, step in {"alone_first": 4, "apart0": 4, "apart1": 2}.items():
         assert _train(root, root / name, ALONE, stop_at=step)["code"] == 143
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("127.0.0.1", 0))
+        ports = [free.getsockname()[1] for free in (one, other)]
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_process, args=(number, port, root)) for number in range(2)]
+    processes = [context.Process(target=_process, args=(number, ports, root)) for number in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -178,6 +195,16 @@ def test_an_error_in_one_process_ends_both_and_is_said_once(found) -> None:
     first, second = (result["reading"] for result in found)
     assert first == {"error": "ArkError: feats: is cut", "code": 1}
     assert second == {"error": "", "code": 1}
+
+
+def test_a_wrong_setting_is_said_by_one_process_and_both_end(found) -> None:
+    first, second = (result["wrong setting"] for result in found)
+    assert first["error"].startswith(
+        "sertoolkit train-asr: error: AsrConfig: training: unknown key 'bach_size'"
+    )
+    assert first["error"].count("error: ") == 1
+    assert second["error"] == ""
+    assert (first["code"], second["code"]) == (2, 2)
 
 
 def test_with_dropout_all_processes_hold_the_same_weights_and_statistics(root, found) -> None:

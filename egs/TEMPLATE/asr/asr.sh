@@ -19,9 +19,9 @@ option expdir:path "$RECIPE_DIR/exp" "experiments"
 option asr_tag:tag "" "name of this experiment: it goes to EXPDIR/asr_TAG; without it, to EXPDIR/asr"
 option nj:count 2 "processes or threads that work side by side; the recogniser is the same to the bit for the same number"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
-option ngpu:int 0 "GPUs of a machine to train on, each by a process of its own (torchrun); 0: on the CPU"
-option num_nodes:count 1 "machines to train on, each with that many GPUs; they share this folder"
-option rendezvous "" "HOST:PORT of one of them, with --num_nodes above 1; --train_cmd starts the command on each, as srun does"
+option ngpu:int 0 "GPUs of a machine to train on, each by a process of its own (torchrun); 0: on the CPU. Not run on a GPU yet"
+option num_nodes:count 1 "machines to train on, each with that many GPUs; they share this folder. Not run on GPUs yet"
+option rendezvous "" "HOST:PORT of one of them, with --num_nodes above 1; --train_cmd starts the command on each, as srun does. Not run on GPUs yet"
 
 option local_data_opts "" "more options of local/data.sh"
 option data_scripts "" "scripts of other recipes that local/data.sh calls: files or folders, from the root of the project"
@@ -144,6 +144,8 @@ preflight() {
     if [ -z "$rendezvous" ] || [ -z "$train_cmd" ]; then
       fault "--num_nodes $num_nodes: expected --rendezvous HOST:PORT and a --train_cmd that starts the command on each machine"
     fi
+  elif [ -n "$rendezvous" ]; then
+    fault "--rendezvous $rendezvous: expected --num_nodes, the number of machines, above 1"
   fi
 }
 
