@@ -17,7 +17,7 @@ def test_a_tiny_run_prints_its_tables_and_keeps_nothing(
     scaling.main(["--tiny", "--results", str(tmp_path / "results")])
 
     printed = capsys.readouterr().out
-    assert "power_spectrogram, peak MB" in printed
+    assert "power_spectrogram, peak MiB" in printed
     for name in ("scaling_hours", "scaling_workers"):
         assert f"{name}: a tiny run, no result; nothing written" in printed
     assert not list(tmp_path.iterdir())

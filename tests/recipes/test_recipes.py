@@ -240,16 +240,6 @@ def test_a_recogniser_is_trained_by_a_process_a_gpu(check, toolkit: Path, given,
     assert f"--num_workers {3 if '4' in given else 10}" in command
 
 
-def test_settings_of_another_recogniser_leave_the_recipes_own_alone(check, toolkit: Path, tmp_path: Path) -> None:
-    given = ["--corpus_dir", str(toolkit), "--expdir", str(tmp_path), "--asr_args", "training.max_epochs=1"]
-    assert not check(EGS / "mini" / "asr", *given)[1]
-    (tmp_path / "asr").mkdir()
-    (tmp_path / "asr" / "model.safetensors").touch()
-    faults = "".join(check(EGS / "mini" / "asr", *given, code=2))
-    assert "holds a recogniser of other settings: give --asr_tag NAME" in faults
-    assert not check(EGS / "mini" / "asr", *given, "--asr_tag", "short")[1]
-
-
 VARIANT = "exp/ser/variant"
 
 

@@ -43,15 +43,13 @@ option decode_args "" 'more options of sertoolkit decode, e.g. --decode_args="--
 parse_options "$@"
 
 asr_exp=$expdir/asr${asr_tag:+_$asr_tag}
-trains_otherwise() {
-  differs local_data_opts drop train_set valid_set frontend feats tempo extract_args token_type nbpe asr_config asr_args train_args
-}
 summary=$asr_exp # texts, scores, RESULTS.md
 variant=false
 results=$RECIPE_DIR/RESULTS.md
 if [ -n "$asr_tag" ]; then
   results=$asr_exp/RESULTS.md
-elif trains_otherwise || differs test_sets; then
+elif differs local_data_opts drop train_set valid_set test_sets frontend feats tempo extract_args token_type nbpe \
+  asr_config asr_args train_args; then
   variant=true
 fi
 if differs decode_args; then variant=true; fi
@@ -120,9 +118,6 @@ stage_outputs "$asr_exp/asr.safetensors"
 
 preflight() {
   if [ -n "$drop" ] && [ ! -f "$drop" ]; then fault "--drop $drop: no such file"; fi
-  if [ -z "$asr_tag" ] && trains_otherwise && will_run train && [ -e "$asr_exp/model.safetensors" ]; then
-    fault "$(from_here "$asr_exp") holds a recogniser of other settings: give --asr_tag NAME, or remove that folder"
-  fi
   local checked=()
   check_corpus
   if will_run features || will_run train; then checked+=(--asr_frontend "$frontend"); fi
