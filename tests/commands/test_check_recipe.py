@@ -192,6 +192,17 @@ def test_a_recogniser_must_be_named_and_there_unless_a_recipe_makes_it(check, tm
     assert "empty.safetensors: damaged" in check("--asr_exp", tmp_path / "empty.safetensors")[0]
 
 
+@pytest.mark.parametrize("recipe", ["english_small", "librispeech_tedlium_voxforge"])
+def test_the_recipe_that_makes_a_missing_recogniser_is_named(check, tmp_path: Path, recipe: str) -> None:
+    egs = Path(__file__).resolve().parents[2] / "egs"
+    (fault,) = check(
+        "--systems", "rnn-3", "--asr_exp", f"{egs}/mini/../{recipe}/asr/exp/asr_none/asr.safetensors"
+    )
+    assert fault.endswith(f"no recogniser there; egs/{recipe}/asr/run.sh makes one")
+    (fault,) = check("--systems", "rnn-3", "--asr_exp", tmp_path / "asr" / "exp" / "asr")
+    assert fault.endswith("no recogniser there; an asr recipe makes one")
+
+
 def test_the_settings_of_a_recogniser_are_checked(check, tmp_path: Path) -> None:
     (tmp_path / "asr.yaml").write_text("encoder: ds2\nencoder_conf: {hidden_size: 4, num_layers: 2}\n")
     right = ("--asr_frontend", "power_spectrogram", "--token_type", "char")
