@@ -279,6 +279,8 @@ def test_a_run_that_is_not_the_recipes_own_leaves_its_results_alone(
     output = run(EMODB, toolkit, "--dry_run", "--stage", "score", *changes)
     work = toolkit.parent / "work"
     assert f"--out {work / place}/RESULTS.md" in output
+    is_variant = place != str(EMODB) and "--ser_tag" not in changes
+    assert ("emodb/ser: a variant: other settings" in output) == is_variant
     own = f"--exp {work}/exp/ser --protocol_dir" in output
     assert own == (place == str(EMODB))
     assert (f"--out {work}/exp/ser/ser.safetensors" in output) == own
@@ -359,6 +361,7 @@ def test_what_another_recogniser_or_search_hears_is_kept_apart(
     assert f"--out {work / results}/RESULTS.md --title mini/asr " in report
     assert f"--decoded {work}/{texts}/decode_" in report
     (decode,) = (line for line in output.splitlines() if "+ sertoolkit decode" in line)
+    assert ("mini/asr: a variant: other settings" in output) == texts.endswith("variant")
     assert ("--beam" in decode) == ("--decode_args" in changes)
 
 

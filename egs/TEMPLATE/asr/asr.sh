@@ -148,6 +148,9 @@ preflight() {
     fault "--rendezvous $rendezvous: expected --num_nodes, the number of machines, above 1"
   fi
 }
+before_stages() {
+  if [ "$variant" = true ]; then log "a variant: other settings; scores and RESULTS.md go to $(from_here "$summary")"; fi
+}
 
 stage_download() {
   if [ -e "$RECIPE_DIR/local/download.sh" ]; then

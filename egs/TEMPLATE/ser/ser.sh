@@ -165,6 +165,10 @@ preflight() {
   if [[ " $systems " != *" $pack_system "* ]]; then fault "--pack_system $pack_system: not among --systems"; fi
 }
 before_stages() {
+  if [ "$variant" = true ]; then
+    log "a variant: other settings, or fewer systems, folds or seeds; table and model go to $(from_here "$summary")," \
+      "the report to $(from_here "$results")"
+  fi
   if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
   log "recogniser: $asr_recipe/run.sh"
   if [ "$dry_run" = true ]; then return; fi
