@@ -20,6 +20,7 @@ from sertoolkit.storage.tensors import load_meta
 from sertoolkit.tasks.ser import form_of
 from sertoolkit.text.tokens import KINDS
 from sertoolkit.training.config import AsrConfig, SerConfig
+from sertoolkit.training.ranks import need_gpus
 
 Config = TypeVar("Config", AsrConfig, SerConfig)
 
@@ -150,6 +151,11 @@ class Preflight:
                 "augment: in the configuration needs features made on the fly: --feats on_the_fly; stored ones stay as"
                 " they are: --asr_args augment=null"
             )
+
+    def check_gpus(self, count: int) -> None:
+        """Check that this machine has that many GPUs."""
+        with self._noting():
+            need_gpus(count)
 
     def check_encoder(self, config: AsrConfig, frontend: str | None) -> None:
         """Check an encoder's name and settings, and that it reads the features of a frontend."""

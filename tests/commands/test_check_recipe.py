@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sertoolkit import registry
 from sertoolkit.cli import main
@@ -238,3 +239,28 @@ def test_stored_features_cannot_be_augmented(check, tmp_path: Path, feats: str, 
     (tmp_path / "asr.yaml").write_text("augment: {tempo: [0.9, 1.1]}")
     (line,) = check("--feats", feats, config="asr")
     assert line.startswith(fault or "no fault found")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "fault"),
+    [
+        (
+            0,
+            1,
+            "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU",
+        ),
+        (
+            1,
+            4,
+            "--ngpu 4: PyTorch finds 1 CUDA GPU here (`sertoolkit doctor` says more); give at most 1, or leave",
+        ),
+        (4, 4, ""),
+        (0, 0, ""),
+    ],
+)
+def test_gpus_are_counted(
+    check, monkeypatch: pytest.MonkeyPatch, found: int, wanted: int, fault: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    (line,) = check("--systems", "baseline-8", "--ngpu", wanted)
+    assert line.startswith(fault or "systems that read layers")

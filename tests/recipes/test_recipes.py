@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sertoolkit.cli import main
 from sertoolkit.storage.tensors import save_tensors
@@ -112,6 +113,30 @@ def test_a_gpu_encodes_and_trains_emotion(check, toolkit: Path, recogniser: Path
         assert " --ngpu 1" in line
 
 
+@pytest.mark.parametrize(
+    ("recipe", "given", "wanted"),
+    [
+        ("mini/asr", ["--ngpu", "4"], 4),
+        ("mini/asr", ["--ngpu", "4", "--train_cmd", "srun"], 0),
+        ("mini/asr", ["--ngpu", "4", "--stop_stage", "tokens"], 0),
+        ("emodb/ser", ["--ngpu", "1", "--train_cmd", "srun"], 1),  # encode is not started by it
+        ("emodb/ser", ["--ngpu", "1", "--systems", "baseline-96", "--asr_exp", "/none"], 1),
+        (
+            "emodb/ser",
+            ["--ngpu", "1", "--systems", "baseline-96", "--asr_exp", "/none", "--train_cmd", "srun"],
+            0,
+        ),
+    ],
+)
+def test_gpus_that_this_machine_lacks_are_a_fault_where_it_needs_them(
+    check, toolkit: Path, recogniser: Path, monkeypatch: pytest.MonkeyPatch, recipe, given, wanted
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    own = ["--asr_exp", str(recogniser)] if recipe.endswith("ser") else []
+    _, faults = check(EGS / recipe, "--corpus_dir", str(toolkit), *own, *given)
+    assert faults.startswith(f"--ngpu {wanted}: PyTorch finds no CUDA GPU here") if wanted else not faults
+
+
 @pytest.mark.parametrize("recipe", ["english_small/asr", "emodb/ser"])
 def test_a_missing_corpus_is_named_with_both_remedies(recipe: str, toolkit: Path) -> None:
     output = run(EGS / recipe, toolkit, "--corpus_dir", "/no/such/corpus", "--stop_stage", "data", code=2)
@@ -186,7 +211,7 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "reads features of 'power_spectrogram', the recipe makes 'mfcc_pitch'",
         "--pack_system mp-3: not among --systems",
         "--cohort 8x: expected auto, off, or a number from 1",
-        "--ngpu 2: expected 0 or 1",
+        "--ngpu 2: expected 0 or 1; several GPUs are for asr recipes",
     ):
         assert text in output
     assert all(line.startswith("emodb/ser: error: ") for line in output.splitlines())
@@ -240,7 +265,9 @@ def test_a_recogniser_is_trained_by_a_process_a_gpu(check, toolkit: Path, given,
     assert f"--num_workers {3 if '4' in given else 10}" in command
 
 
-def test_settings_of_another_recogniser_leave_the_recipes_own_alone(check, toolkit: Path, tmp_path: Path) -> None:
+def test_settings_of_another_recogniser_leave_the_recipes_own_alone(
+    check, toolkit: Path, tmp_path: Path
+) -> None:
     given = ["--corpus_dir", str(toolkit), "--expdir", str(tmp_path), "--asr_args", "training.max_epochs=1"]
     assert not check(EGS / "mini" / "asr", *given)[1]
     (tmp_path / "asr").mkdir()
