@@ -20,6 +20,7 @@ from sertoolkit.storage.tensors import load_meta
 from sertoolkit.tasks.ser import form_of
 from sertoolkit.text.tokens import KINDS
 from sertoolkit.training.config import AsrConfig, SerConfig
+from sertoolkit.training.ranks import need_gpus
 
 Config = TypeVar("Config", AsrConfig, SerConfig)
 
@@ -151,6 +152,11 @@ class Preflight:
                 " they are: --asr_args augment=null"
             )
 
+    def check_gpus(self, count: int) -> None:
+        """Check that this machine has that many GPUs."""
+        with self._noting():
+            need_gpus(count)
+
     def check_encoder(self, config: AsrConfig, frontend: str | None) -> None:
         """Check an encoder's name and settings, and that it reads the features of a frontend."""
         with self._noting():
@@ -178,9 +184,7 @@ class Preflight:
         file = path if path.suffix == ".safetensors" else path / MODEL_FILE
         if not file.exists():
             if not made_later:
-                self.faults.append(
-                    f"--asr_exp {path}: no recogniser there; an asr recipe makes one (egs/english_small/asr/run.sh)"
-                )
+                self.faults.append(f"--asr_exp {path}: no recogniser there; {_maker_of(path)} makes one")
             return
         with self._noting("--asr_exp"):
             meta = load_meta(file)
@@ -202,6 +206,13 @@ class Preflight:
     def _compare_frontends(self, expected: str, found: str | None, who: str) -> None:
         if found not in (None, expected):
             self.faults.append(f"{who} reads features of {expected!r}, the recipe makes {found!r}")
+
+
+def _maker_of(path: Path) -> str:
+    """The script that makes a recogniser, where it is one of this project, egs/X/asr/exp/..."""
+    found = re.match(r"(.*/)(egs/[^/]+/asr)/exp/", path.resolve().as_posix())
+    script = found and f"{found[2]}/run.sh"
+    return script if script and Path(found[1], script).is_file() else "an asr recipe"
 
 
 def _build(name: str, conf: Mapping[str, Any]) -> Encoder:

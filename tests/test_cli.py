@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sertoolkit import cli
+from sertoolkit import cli, registry
 from sertoolkit.errors import ConfigError, DataError, Stopped, suggest
 
 
@@ -94,6 +94,18 @@ def test_debug_shows_the_error_itself(monkeypatch):
     monkeypatch.setattr(plugins, "run", fail)
     with pytest.raises(DataError):
         cli.main(["plugins", "--debug"])
+
+
+def test_plugins_stand_in_columns_whatever_their_names(monkeypatch, capsys):
+    rows = [("head", "rnn", "a:RNN"), ("frontend", "a_name_of_more_than_twenty", "b:Long")]
+    monkeypatch.setattr(registry, "describe", lambda: rows)
+    assert cli.main(["plugins"]) == 0
+    assert (
+        len(
+            {line.index(row[2]) for line, row in zip(capsys.readouterr().out.splitlines(), rows, strict=True)}
+        )
+        == 1
+    )
 
 
 def test_suggest_is_silent_where_nothing_is_near():

@@ -301,7 +301,11 @@ run_stages() {
     [ "$supervised_code" = 0 ] || fail 1 "tools/setup.sh failed; the lines above say why"
     hash -r
   fi
-  command -v sertoolkit >/dev/null || fail 1 "no environment yet; make it by $MAIN_ROOT/tools/setup.sh"
+  if ! command -v sertoolkit >/dev/null; then
+    local hint=""
+    if [ "$status$dry_run" != falsefalse ]; then hint=" (--dry_run and --status make none)"; fi
+    fail 1 "no environment yet; make it by $MAIN_ROOT/tools/setup.sh$hint"
+  fi
   stage_stamps status
   if [ "$status" = true ]; then
     show_status

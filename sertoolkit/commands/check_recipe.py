@@ -9,7 +9,8 @@ from pathlib import Path
 HELP = """Check the settings of a recipe before its first stage; what is given is checked, nothing is changed.
 
 All faults are printed at once, one a line, and the exit code is 2: a wrong key or value in the YAML, unknown systems,
-heads, encoders, frontends, folds, wrong seeds, layers that the recogniser does not have, a frontend that it does not read.
+heads, encoders, frontends, folds, wrong seeds, layers that the recogniser does not have, a frontend that it does not read,
+GPUs that are not there.
 Where all is well, the systems that read layers of a recogniser are named. ser.sh and asr.sh call this.
 
   sertoolkit check-recipe --ser_config conf/ser.yaml --systems "mp-2 rnn-2" --folds all --seeds "1 2" --asr_exp exp/asr
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--feats", metavar="ark|on_the_fly", help="features of the recogniser's training set")
     parser.add_argument("--token_type", metavar="KIND", help="tokens of the recogniser")
+    parser.add_argument("--ngpu", type=int, default=0, metavar="N", help="GPUs that this machine must have")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     if args.asr_config and (config := check.load(AsrConfig, args.asr_config, args.set)):
         check.check_encoder(config, args.asr_frontend)
         check.check_augment(config, args.feats)
+    if args.ngpu > 0:
+        check.check_gpus(args.ngpu)
     systems = check.words("systems", args.systems) if args.systems is not None else None
     if args.ser_config and (config := check.load(SerConfig, args.ser_config, args.set)):
         layered = check.check_systems(config, list(config.systems) if systems is None else systems)

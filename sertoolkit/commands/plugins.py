@@ -19,5 +19,7 @@ def run(args: argparse.Namespace) -> None:
     """Print one line a plugin."""
     from sertoolkit import registry
 
-    for kind, name, origin in registry.describe():
-        print(f"{kind:<9} {name:<18} {origin}")
+    rows = registry.describe()
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for kind, name, origin in rows:
+        print(f"{kind:<{widths[0]}}  {name:<{widths[1]}}  {origin}")

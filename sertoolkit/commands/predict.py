@@ -14,7 +14,7 @@ HELP = """Print which emotion a packed model hears in audio files, one line of t
   transcript   the words, of a model that transcribes (head `joint`), from the same pass of the encoder; no other
                model has this column
 
-Any rate and format; channels are averaged. All files are looked at first, and every bad one is named.
+Any rate and format; channels are averaged. All files are looked at first, and every bad one is named, with a missing model.
 
 example: sertoolkit predict --model exp/ser/ser.safetensors recording.wav"""
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     """Predict each file."""
     from sertoolkit.inference.recordings import check_recordings, hear
 
-    check_recordings(args.audio)
+    check_recordings(args.audio, model=args.model)
     if sys.stderr.isatty():
         print(f"loading {args.model} ...", file=sys.stderr)
     from sertoolkit.inference.emotion import EmotionModel

@@ -78,14 +78,11 @@ def choose_device(ngpu: int) -> torch.device | None:
     """
     import torch
 
-    from sertoolkit.errors import ConfigError
+    from sertoolkit.training.ranks import need_gpus
 
     if not ngpu:
         return None
-    if not torch.cuda.is_available():
-        raise ConfigError(
-            "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU"
-        )
+    need_gpus(ngpu)
     return torch.device("cuda")
 
 

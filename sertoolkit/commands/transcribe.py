@@ -8,7 +8,7 @@ from pathlib import Path
 
 HELP = """Print what a recogniser hears in audio files, one line a file.
 
-Any rate and format; channels are averaged. All files are looked at first, and every bad one is named.
+Any rate and format; channels are averaged. All files are looked at first, and every bad one is named, with a missing model.
 
 example: sertoolkit transcribe --asr_exp exp/asr/asr.safetensors recording.wav"""
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     """Transcribe each file."""
     from sertoolkit.inference.recordings import check_recordings, hear
 
-    check_recordings(args.audio)
+    check_recordings(args.audio, model=args.asr_exp)
     if sys.stderr.isatty():
         print(f"loading {args.asr_exp} ...", file=sys.stderr)
     from sertoolkit.inference.recogniser import Recogniser

@@ -14,20 +14,24 @@ from sertoolkit.errors import AudioError, report_faults
 T = TypeVar("T")
 
 
-def check_recordings(paths: Sequence[Path]) -> None:
+def check_recordings(paths: Sequence[Path], *, model: Path) -> None:
     """Look at all headers before a model is loaded.
 
+    Args:
+        paths: of the recordings
+        model: file or folder of the model that will hear them; here it must only be there
+
     Raises:
-        AudioError: names every file that is missing, no audio, empty or cut
+        AudioError: names every file that is missing, no audio, empty or cut, and a model that is missing
 
     """
-    faults = []
+    faults = [] if model.exists() else [f"{model}: no such model; correct its name"]
     for path in paths:
         try:
             probe(path)
         except AudioError as error:
             faults.append(str(error))
-    report_faults("recordings", faults, AudioError, limit=1000)
+    report_faults("model and recordings", faults, AudioError, limit=1000)
 
 
 def hear(

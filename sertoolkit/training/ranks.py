@@ -160,6 +160,26 @@ class Ranks:
 ALONE = Ranks()
 
 
+def need_gpus(count: int) -> None:
+    """See that this machine has enough GPUs.
+
+    Args:
+        count: that are wanted, from 1
+
+    Raises:
+        ConfigError: if PyTorch finds fewer
+
+    """
+    found = torch.cuda.device_count()
+    if found < count:
+        have, advice = "no CUDA GPU", ""
+        if found:
+            have, advice = f"{found} CUDA GPU{'s' if found > 1 else ''}", f"give at most {found}, or "
+        raise ConfigError(
+            f"--ngpu {count}: PyTorch finds {have} here (`sertoolkit doctor` says more); {advice}leave it out for the CPU"
+        )
+
+
 @contextmanager
 def start_ranks(*, on_gpu: bool) -> Iterator[tuple[Ranks, torch.device]]:
     """Join the other processes that torchrun started; without torchrun this one is alone.

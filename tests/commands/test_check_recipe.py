@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sertoolkit import registry
 from sertoolkit.cli import main
@@ -192,6 +193,17 @@ def test_a_recogniser_must_be_named_and_there_unless_a_recipe_makes_it(check, tm
     assert "empty.safetensors: damaged" in check("--asr_exp", tmp_path / "empty.safetensors")[0]
 
 
+@pytest.mark.parametrize("recipe", ["english_small", "librispeech_tedlium_voxforge"])
+def test_the_recipe_that_makes_a_missing_recogniser_is_named(check, tmp_path: Path, recipe: str) -> None:
+    egs = Path(__file__).resolve().parents[2] / "egs"
+    (fault,) = check(
+        "--systems", "rnn-3", "--asr_exp", f"{egs}/mini/../{recipe}/asr/exp/asr_none/asr.safetensors"
+    )
+    assert fault.endswith(f"no recogniser there; egs/{recipe}/asr/run.sh makes one")
+    (fault,) = check("--systems", "rnn-3", "--asr_exp", tmp_path / "asr" / "exp" / "asr")
+    assert fault.endswith("no recogniser there; an asr recipe makes one")
+
+
 def test_the_settings_of_a_recogniser_are_checked(check, tmp_path: Path) -> None:
     (tmp_path / "asr.yaml").write_text("encoder: ds2\nencoder_conf: {hidden_size: 4, num_layers: 2}\n")
     right = ("--asr_frontend", "power_spectrogram", "--token_type", "char")
@@ -227,3 +239,28 @@ def test_stored_features_cannot_be_augmented(check, tmp_path: Path, feats: str, 
     (tmp_path / "asr.yaml").write_text("augment: {tempo: [0.9, 1.1]}")
     (line,) = check("--feats", feats, config="asr")
     assert line.startswith(fault or "no fault found")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "fault"),
+    [
+        (
+            0,
+            1,
+            "--ngpu 1: PyTorch finds no CUDA GPU here (`sertoolkit doctor` says more); leave it out for the CPU",
+        ),
+        (
+            1,
+            4,
+            "--ngpu 4: PyTorch finds 1 CUDA GPU here (`sertoolkit doctor` says more); give at most 1, or leave",
+        ),
+        (4, 4, ""),
+        (0, 0, ""),
+    ],
+)
+def test_gpus_are_counted(
+    check, monkeypatch: pytest.MonkeyPatch, found: int, wanted: int, fault: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    (line,) = check("--systems", "baseline-8", "--ngpu", wanted)
+    assert line.startswith(fault or "systems that read layers")

@@ -44,11 +44,14 @@ def test_emodb_takes_the_corpus_or_the_folder_that_holds_it(tmp_path):
         assert DataDir.read(tmp_path / "data" / "all").utt2emo == {"emodb_03-03a01Fa": "happiness"}
 
 
-def test_english_small_names_all_missing_corpora(tmp_path):
+@pytest.mark.parametrize(
+    ("recipe", "count"), [("english_small/asr", 4), ("librispeech_tedlium_voxforge/asr", 2)]
+)
+def test_all_missing_corpora_are_named(tmp_path, recipe, count):
     (tmp_path / "LibriSpeech").mkdir()
-    done = data_sh("english_small/asr", "--corpus_dir", tmp_path, "--datadir", tmp_path / "data")
+    done = data_sh(recipe, "--corpus_dir", tmp_path, "--datadir", tmp_path / "data")
     assert done.returncode == 1
-    assert done.stderr.count("no such folder") == 4
+    assert done.stderr.count("no such folder") == count
     assert "LibriSpeech: no" not in done.stderr
 
 

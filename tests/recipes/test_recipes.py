@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sertoolkit.cli import main
 from sertoolkit.storage.tensors import save_tensors
@@ -112,6 +113,30 @@ def test_a_gpu_encodes_and_trains_emotion(check, toolkit: Path, recogniser: Path
         assert " --ngpu 1" in line
 
 
+@pytest.mark.parametrize(
+    ("recipe", "given", "wanted"),
+    [
+        ("mini/asr", ["--ngpu", "4"], 4),
+        ("mini/asr", ["--ngpu", "4", "--train_cmd", "srun"], 0),
+        ("mini/asr", ["--ngpu", "4", "--stop_stage", "tokens"], 0),
+        ("emodb/ser", ["--ngpu", "1", "--train_cmd", "srun"], 1),  # encode is not started by it
+        ("emodb/ser", ["--ngpu", "1", "--systems", "baseline-96", "--asr_exp", "/none"], 1),
+        (
+            "emodb/ser",
+            ["--ngpu", "1", "--systems", "baseline-96", "--asr_exp", "/none", "--train_cmd", "srun"],
+            0,
+        ),
+    ],
+)
+def test_gpus_that_this_machine_lacks_are_a_fault_where_it_needs_them(
+    check, toolkit: Path, recogniser: Path, monkeypatch: pytest.MonkeyPatch, recipe, given, wanted
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    own = ["--asr_exp", str(recogniser)] if recipe.endswith("ser") else []
+    _, faults = check(EGS / recipe, "--corpus_dir", str(toolkit), *own, *given)
+    assert faults.startswith(f"--ngpu {wanted}: PyTorch finds no CUDA GPU here") if wanted else not faults
+
+
 @pytest.mark.parametrize("recipe", ["english_small/asr", "emodb/ser"])
 def test_a_missing_corpus_is_named_with_both_remedies(recipe: str, toolkit: Path) -> None:
     output = run(EGS / recipe, toolkit, "--corpus_dir", "/no/such/corpus", "--stop_stage", "data", code=2)
@@ -186,7 +211,7 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "reads features of 'power_spectrogram', the recipe makes 'mfcc_pitch'",
         "--pack_system mp-3: not among --systems",
         "--cohort 8x: expected auto, off, or a number from 1",
-        "--ngpu 2: expected 0 or 1",
+        "--ngpu 2: expected 0 or 1; several GPUs are for asr recipes",
     ):
         assert text in output
     assert all(line.startswith("emodb/ser: error: ") for line in output.splitlines())
@@ -269,6 +294,8 @@ def test_a_run_that_is_not_the_recipes_own_leaves_its_results_alone(
     output = run(EMODB, toolkit, "--dry_run", "--stage", "score", *changes)
     work = toolkit.parent / "work"
     assert f"--out {work / place}/RESULTS.md" in output
+    is_variant = place != str(EMODB) and "--ser_tag" not in changes
+    assert ("emodb/ser: a variant: other settings" in output) == is_variant
     own = f"--exp {work}/exp/ser --protocol_dir" in output
     assert own == (place == str(EMODB))
     assert (f"--out {work}/exp/ser/ser.safetensors" in output) == own
@@ -349,6 +376,7 @@ def test_what_another_recogniser_or_search_hears_is_kept_apart(
     assert f"--out {work / results}/RESULTS.md --title mini/asr " in report
     assert f"--decoded {work}/{texts}/decode_" in report
     (decode,) = (line for line in output.splitlines() if "+ sertoolkit decode" in line)
+    assert ("mini/asr: a variant: other settings" in output) == texts.endswith("variant")
     assert ("--beam" in decode) == ("--decode_args" in changes)
 
 

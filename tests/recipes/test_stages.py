@@ -391,3 +391,11 @@ def test_a_stage_that_did_not_make_its_outputs_is_no_success(made: Path) -> None
 def test_what_is_no_plan_is_refused(plan: bytes) -> None:
     with pytest.raises(ConfigError, match="no plan of stages"):
         read_plan(plan)
+
+
+def test_a_dry_run_without_an_environment_says_that_it_makes_none(recipe, monkeypatch):
+    (recipe.parent / "bin" / "sertoolkit").unlink()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    advice = f"no environment yet; make it by {ROOT}/tools/setup.sh"
+    assert f"{advice}\n" in run(recipe, code=1)
+    assert f"{advice} (--dry_run and --status make none)\n" in run(recipe, "--dry_run", code=1)

@@ -93,7 +93,7 @@ def test_a_device_gives_the_same_whether_features_fit_into_it_or_not(
 
 
 def test_a_gpu_that_is_not_there_is_named_before_anything_is_read(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ConfigError, match="--ngpu 1: PyTorch finds no CUDA GPU here"):
         train_ser.run(argparse.Namespace(ngpu=1))
 

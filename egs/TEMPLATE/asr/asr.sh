@@ -123,6 +123,8 @@ preflight() {
   if will_run features || will_run train; then checked+=(--asr_frontend "$frontend"); fi
   if will_run tokens; then checked+=(--token_type "$token_type"); fi
   if will_run train; then checked+=(--asr_config "$asr_config" "${overrides[@]}" --feats "$feats"); fi
+  # Where --train_cmd starts the training elsewhere, the GPUs there count.
+  if will_run train && [ "$ngpu" -gt 0 ] && [ ${#train_cmd_words[@]} = 0 ]; then checked+=(--ngpu "$ngpu"); fi
   if [ ${#checked[@]} -gt 0 ]; then check sertoolkit check-recipe "${checked[@]}"; fi
   case $feats in
     ark) ;;
@@ -142,6 +144,9 @@ preflight() {
   elif [ -n "$rendezvous" ]; then
     fault "--rendezvous $rendezvous: expected --num_nodes, the number of machines, above 1"
   fi
+}
+before_stages() {
+  if [ "$variant" = true ]; then log "a variant: other settings; scores and RESULTS.md go to $(from_here "$summary")"; fi
 }
 
 stage_download() {

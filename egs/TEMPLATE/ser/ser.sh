@@ -157,14 +157,21 @@ preflight() {
     if [ -n "$asr_exp" ]; then checked+=(--asr_exp "$asr_exp"); fi
     if [ -n "$asr_recipe" ]; then checked+=(--asr_recipe "$asr_recipe"); fi
   fi
+  # Stage encode runs here; where --train_cmd starts the training elsewhere, the GPU there counts.
+  if [ "$ngpu" = 1 ] && { { will_run encode && [ "$with_recogniser" = true ]; } ||
+    { will_run train && [ ${#train_cmd_words[@]} = 0 ]; }; }; then checked+=(--ngpu 1); fi
   if will_run protocol || will_run features || will_run encode || will_run train; then
     check sertoolkit check-recipe "${checked[@]}"
   fi
-  case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1" ;; esac
+  case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1; several GPUs are for asr recipes" ;; esac
   if ! [[ $cohort =~ ^(auto|off|[1-9][0-9]*)$ ]]; then fault "--cohort $cohort: expected auto, off, or a number from 1"; fi
   if [[ " $systems " != *" $pack_system "* ]]; then fault "--pack_system $pack_system: not among --systems"; fi
 }
 before_stages() {
+  if [ "$variant" = true ]; then
+    log "a variant: other settings, or fewer systems, folds or seeds; table and model go to $(from_here "$summary")," \
+      "the report to $(from_here "$results")"
+  fi
   if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
   log "recogniser: $asr_recipe/run.sh"
   if [ "$dry_run" = true ]; then return; fi

@@ -18,6 +18,17 @@ option librispeech_train "train-clean-100 train-clean-360 train-other-500" "part
 option max_dur 15 "longest utterance of training, in seconds"
 parse_options "$@"
 
+declare -A folders=([librispeech]=LibriSpeech [tedlium]=TEDLIUM_release2 [voxforge]=VoxForge)
+missing=0
+for corpus in $corpora; do
+  folder=$corpus_dir/${folders[$corpus]:-}
+  if [ ! -d "$folder" ]; then
+    printf 'data.sh: error: %s: no such folder; local/download.sh fetches the corpora\n' "$folder" >&2
+    missing=1
+  fi
+done
+[ "$missing" = 0 ] || exit 1
+
 local_dir=$datadir/local
 rm -rf "$local_dir" # of other options
 for corpus in $corpora; do

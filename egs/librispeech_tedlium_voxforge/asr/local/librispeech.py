@@ -96,7 +96,8 @@ def prepare(corpus_dir: Path, part: str, *, prefix: str = "libri_") -> DataDir:
     folder = corpus_dir / part
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: no such part; found {list_parts(corpus_dir)}; --corpus_dir is the folder LibriSpeech"
+            f"{folder}: no such part of LibriSpeech; the folder {corpus_dir} has {list_parts(corpus_dir)}; fetch the part,"
+            " or leave it out"
         )
     data = DataDir()
     faults: list[str] = []
@@ -117,7 +118,7 @@ def prepare(corpus_dir: Path, part: str, *, prefix: str = "libri_") -> DataDir:
 def list_parts(corpus_dir: Path) -> list[str]:
     """Names of the parts that are there."""
     if not corpus_dir.is_dir():
-        raise DataError(f"{corpus_dir}: no such folder; expected the folder LibriSpeech as --corpus_dir")
+        raise DataError(f"{corpus_dir}: no such folder; expected the folder LibriSpeech as it is unpacked")
     return sorted(
         p.name for p in corpus_dir.iterdir() if p.is_dir() and p.name not in _NOT_PARTS and "-" in p.name
     )

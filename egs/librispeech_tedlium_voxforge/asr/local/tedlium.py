@@ -130,7 +130,9 @@ def prepare(corpus_dir: Path, part: str, *, num_jobs: int = 1) -> DataDir:
     talks: dict[str, dict[str, Path]] = {}
     for kind in ("sph", "stm"):
         if not (folder / kind).is_dir():
-            raise DataError(f"{folder / kind}: no such folder; --corpus_dir is the folder TEDLIUM_release2")
+            raise DataError(
+                f"{folder / kind}: no such folder; expected the folder TEDLIUM_release2 as it is unpacked"
+            )
         talks[kind] = {p.stem: p for p in sorted((folder / kind).glob(f"*.{kind}")) if p.name[0] != "."}
     stms, sphs = talks["stm"], talks["sph"]
     faults = [f"{folder}: no recording sph/{name}.sph of stm/{name}.stm" for name in stms if name not in sphs]
