@@ -68,7 +68,7 @@ def test_every_command_of_the_readme_does_what_it_says(command: str, line, copie
     elif words[0] == "sertoolkit":
         work = copied.folder / "ser"
         values = {
-            "egs/mini/ser/exp/ser/ser.safetensors": str(work / "exp/ser/ser.safetensors"),
+            "egs/mini/ser/exp/ser/ser.safetensors": str(work / "exp/ser/variant/ser.safetensors"),
             "a.wav": str(next(work.rglob("*.wav"))),
         }
         output = copied.call([values.get(word, word) for word in words], cwd=work)
