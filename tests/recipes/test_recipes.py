@@ -101,7 +101,7 @@ def test_a_joint_system_is_given_texts_and_needs_a_recogniser(check, toolkit: Pa
     output, _ = check(EMODB, *given, str(recogniser))
     for command in ("train-ser", "score", "report"):
         (line,) = [line for line in output.splitlines() if f"+ sertoolkit {command} " in line]
-        assert f"--text {toolkit.parent}/work/data/all/text" in line
+        assert f"--text {toolkit.parent / 'work' / 'data' / 'all' / 'text'}" in line
     _, faults = check(EMODB, *given, "/no/such/recogniser")
     assert "--asr_exp /no/such/recogniser: no recogniser there" in faults
 
