@@ -13,6 +13,6 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
   --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
   --asr_exp "$MAIN_ROOT/egs/english_small/asr/exp/asr" \
   --protocol "$MAIN_ROOT/conf/protocols/emodb4.yaml" \
-  --systems "baseline-96 mp-1 mp-2 mp-3 rnn-2 progressive-2" \
+  --seeds "1 2 3" \
   --title "EmoDB, four classes" \
   -- "$@"
