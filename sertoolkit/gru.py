@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -125,6 +126,13 @@ class _Packing:
         member = torch.arange(len(self.lengths), device=self.lengths.device)[:, None]
         return member * sum(self.sizes) + self.rank
 
+    def steps(self, x: Tensor) -> Sequence[Tensor]:
+        """The rows of each step, of all groups: views of (M, 2, N, ...), each (G, rows, ...).
+
+        Made at once: cutting them out one by one takes a fifth of the time of a training (measured).
+        """
+        return x.flatten(0, 1).split(self.sizes, 1)
+
     def for_kernels(self) -> dict[str, Any]:
         """The same as `sertoolkit.kernels` takes it: utterances from long to short, for both directions."""
         ranked = self.lengths.gather(1, self.order).int()
@@ -194,7 +202,7 @@ class _Mean(torch.autograd.Function):
 class _Layer(torch.autograd.Function):
     """One bidirectional layer of all members.
 
-    torch.nn.GRU keeps an autograd node for every operation of every step. Here a step is eight calls forward and four
+    torch.nn.GRU keeps an autograd node for every operation of every step. Here a step is seven calls forward and four
     backward, on the buffers that hold the result.
     """
 
@@ -282,17 +290,20 @@ def _run_steps(gates: Tensor, weight: Tensor, bias: Tensor, packing: _Packing) -
     hidden_new, out = gates.new_empty(shape), gates.new_empty(shape)
     # contiguous: a third off the time of the product (measured)
     weight_t, bias = weight.flatten(0, 1).mT.contiguous(), bias.flatten(0, 1)[:, None]
-    gates_, hidden_new_, out_ = (buffer.flatten(0, 1) for buffer in (gates, hidden_new, out))
-    state = gates.new_zeros(len(gates_), packing.sizes[0] if packing.sizes else 0, size)
-    for rows, offset in zip(packing.sizes, packing.offsets, strict=True):
-        here = slice(offset, offset + rows)
-        state, step = state[:, :rows], gates_[:, here]
-        hidden = torch.baddbmm(bias, state, weight_t)
-        step[..., : 2 * size].add_(hidden[..., : 2 * size]).sigmoid_()
-        new, hidden = step[..., 2 * size :], hidden[..., 2 * size :]
-        hidden_new_[:, here] = hidden
-        new.addcmul_(step[..., :size], hidden).tanh_()
-        state = torch.lerp(new, state, step[..., size : 2 * size], out=out_[:, here])
+    reset, update, new = gates.chunk(3, 3)
+    views = (packing.steps(x) for x in (gates[..., : 2 * size], reset, update, new, hidden_new, out))
+    state = gates.new_zeros(len(weight_t), packing.sizes[0] if packing.sizes else 0, size)
+    hidden = state[:, :0]
+    for gates_, reset_, update_, new_, hidden_new_, out_ in zip(*views, strict=True):
+        rows = gates_.shape[1]
+        if rows != hidden.shape[1]:
+            state, hidden = state[:, :rows], gates.new_empty(len(weight_t), rows, 3 * size)
+            hidden_gates, hidden_candidate = hidden.split([2 * size, size], 2)
+        torch.baddbmm(bias, state, weight_t, out=hidden)
+        gates_.add_(hidden_gates).sigmoid_()
+        hidden_new_.copy_(hidden_candidate)
+        new_.addcmul_(reset_, hidden_candidate).tanh_()
+        state = torch.lerp(new_, state, update_, out=out_)
     return hidden_new, out
 
 
@@ -324,18 +335,18 @@ def _run_steps_back(
 ) -> None:
     """Step backward; ``grad_out`` becomes the gradient of the states, ``factors`` that of the hidden gates."""
     size = weight.shape[3]
-    grad_out, factors, update, weight = (
-        buffer.flatten(0, 1) for buffer in (grad_out, factors, update, weight)
-    )
-    carried = grad_out.new_zeros(len(grad_out), packing.sizes[0], size)
-    for rows, offset in zip(reversed(packing.sizes), reversed(packing.offsets), strict=True):
-        here = slice(offset, offset + rows)
-        to_before, grad = carried[:, :rows], grad_out[:, here]
-        grad.add_(to_before)
-        step = factors[:, here]
-        step.unflatten(2, (3, size)).mul_(grad.unsqueeze(2))
-        torch.mul(grad, update[:, here], out=to_before)
-        to_before.baddbmm_(step, weight)
+    apart = factors.unflatten(3, (3, size))
+    views = (packing.steps(x) for x in (grad_out, grad_out.unsqueeze(3), factors, apart, update))
+    weight = weight.flatten(0, 1)
+    carried = grad_out.new_zeros(len(weight), 0, size)
+    for grad_, each_, factors_, apart_, update_ in reversed(list(zip(*views, strict=True))):
+        more = grad_.shape[1] - carried.shape[1]
+        if more:  # contiguous, or the product would be made group by group
+            carried = functional.pad(carried, (0, 0, 0, more))
+        grad_.add_(carried)
+        apart_.mul_(each_)
+        torch.mul(grad_, update_, out=carried)
+        carried.baddbmm_(factors_, weight)
 
 
 _PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
