@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from sertoolkit.config import dump_yaml, from_dict, hash_of, load_config, load_yaml, parse_yaml, to_dict
 from sertoolkit.errors import ConfigError
 from sertoolkit.training.config import AsrConfig, AsrTraining, SerConfig, System, Training
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +179,15 @@ def test_a_configuration_survives_yaml(config):
 def test_values_out_of_range_are_refused(settings):
     with pytest.raises(ConfigError):
         from_dict(Training, settings)
+
+
+def test_what_a_recogniser_is_not_told_is_as_in_the_papers_recipe():
+    paper = load_config(AsrConfig, ROOT / "egs/librispeech_tedlium_voxforge/asr/conf/asr.yaml").training
+    told = {"batch_size": 32, "max_epochs": 70, "stop_learning_rate": 1e-7, "checkpoint_seconds": 600}
+    partial = from_dict(AsrConfig, {"training": told}).training
+    assert dataclasses.asdict(partial) == dataclasses.asdict(paper) | {
+        "anneal_factor": pytest.approx(0.909091)
+    }
 
 
 def test_the_hash_depends_on_content_not_on_the_order_of_keys():

@@ -91,8 +91,15 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AsrTraining(Training):
-    """Optimisation of a recogniser."""
+    """Optimisation of a recogniser. The defaults are those of Lakomkin et al. 2017, section 3.1.1, or the field's."""
 
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 3e-4
+    clip_norm: float = 400.0
+    schedule: Literal["plateau", "epoch", "linear"] = "epoch"
+    anneal_factor: float = 1 / 1.1
+    stop_patience: int = 2
+    bucket: bool = True
     batch_frames: int = 0
     """Most frames a step, padding included, in place of ``batch_size``: short utterances then make bigger batches.
     Where tempo is drawn anew each epoch, an utterance counts at its slowest. 0: ``batch_size`` utterances."""
@@ -120,15 +127,7 @@ class AsrConfig:
 
     encoder: str = "ds2"
     encoder_conf: dict[str, Any] = dataclasses.field(default_factory=dict)
-    training: AsrTraining = AsrTraining(
-        optimiser="sgd",
-        learning_rate=3e-4,
-        clip_norm=400.0,
-        schedule="epoch",
-        anneal_factor=1 / 1.1,
-        stop_patience=2,
-        bucket=True,
-    )
+    training: AsrTraining = AsrTraining()
     augment: Augmentation | None = None
     """How utterances of the training set sound, drawn anew each epoch; needs features that are computed on the fly."""
     seed: int = 1
