@@ -22,9 +22,9 @@ def sentence_rows(
 ) -> list[dict[str, Any]]:
     """Scores of each system over all test utterances of one kind together, averaged over seeds.
 
-    The kinds are ``seen`` and ``unseen``: whether the same sentence, letter by letter, is said in the fold's training
-    set; and for utterances whose id tells, as those of IEMOCAP do, ``scripted`` and ``improvised``: speakers say a
-    script's lines with small changes, which make a sentence ``unseen``.
+    The kinds are ``seen`` and ``unseen``: whether the same words are said in the fold's training set; and for utterances
+    whose id tells, as those of IEMOCAP do, ``scripted`` and ``improvised``: speakers say a script's lines with small
+    changes, which make a sentence ``unseen``.
 
     Args:
         members: of all systems

@@ -8,6 +8,7 @@ leaks.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from sertoolkit.storage.atomic import atomic_dir, write_text, write_yaml
 
 SETS = ("train", "valid", "test")
 NO_MAJORITY = "no-majority"
+_NO_WORDS = re.compile(r"\[[^\]]*\]|[^\w\s]")  # events and punctuation
 _COLUMNS = ["utt_id", "speaker", "class", "set"]
 
 
@@ -279,15 +281,15 @@ def seen_sentences(fold: Fold, text: Mapping[str, str]) -> list[str]:
 
     Args:
         fold: one fold
-        text: sentence of each utterance; case and blanks do not count
+        text: sentence of each utterance; case, punctuation and events such as [LAUGHTER] do not count
 
     """
 
-    def key(utt_id: str) -> str:
-        return " ".join(text[utt_id].casefold().split())
+    def words(utt_id: str) -> str:
+        return " ".join(_NO_WORDS.sub(" ", text.get(utt_id, "")).casefold().split())
 
-    known = {key(utt_id) for utt_id in fold.train if utt_id in text}
-    return [utt_id for utt_id in fold.test if utt_id in text and key(utt_id) in known]
+    known = {words(utt_id) for utt_id in fold.train} - {""}
+    return [utt_id for utt_id in fold.test if words(utt_id) in known]
 
 
 def resolve(protocol: Protocol, data_dir: DataDir) -> ResolvedProtocol:

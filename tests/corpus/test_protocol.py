@@ -283,9 +283,15 @@ def test_audit_names_utterances_that_are_not_tested_once() -> None:
 def test_sentences_of_training_are_counted_in_the_test_set() -> None:
     fold = make_folds(make_protocol(), make_data_dir(num_speakers=3))[0]
     text = dict.fromkeys(fold.train, "A  b") | dict.fromkeys(fold.test, "C")
-    text |= dict.fromkeys(fold.test[:2], "a B")
+    text |= dict.fromkeys(fold.test[:2], "a B, [LAUGHTER]!")
 
-    assert len(seen_sentences(fold, text)) == 2
+    assert seen_sentences(fold, text) == list(fold.test[:2])
+
+
+def test_utterances_without_words_share_no_sentence() -> None:
+    fold = make_folds(make_protocol(), make_data_dir(num_speakers=3))[0]
+
+    assert seen_sentences(fold, dict.fromkeys([*fold.train, *fold.test], "[BREATHING]")) == []
 
 
 def test_counts_tell_what_was_kept_and_dropped() -> None:
