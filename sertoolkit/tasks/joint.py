@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,8 @@ from sertoolkit.tasks.ser import SerTask
 from sertoolkit.text.spelling import spell
 from sertoolkit.text.transcripts import read_transcripts
 
+logger = logging.getLogger(__name__)
+
 
 class JointInputs(EncoderInputs):
     """The encoder, the features that it reads, and transcripts.
@@ -47,7 +51,8 @@ class JointInputs(EncoderInputs):
             raise ConfigError(f"head {head.__name__} learns to transcribe: give --text (data/<set>/text)")
         super().__init__(head, layers, **others)
         self._path, self._texts = text, read_transcripts(text, may_be_empty=True)
-        self._spelt: dict[str, str] = {}  # by utterance, of those that were asked for
+        self._spelt: dict[str, str | None] = {}  # by utterance, of those that were asked for
+        self._refused: dict[str, str] = {}  # why, of those that are None there
         self._heard: dict[tuple[str, ...], list[str]] = {}  # by batch
 
     @property
@@ -60,44 +65,61 @@ class JointInputs(EncoderInputs):
         """The tokens, by which transcripts are spelt that are compared with those of the head."""
         return {"tokens": self.recogniser.tokens.to_state()}
 
-    def text_of(self, utt_id: str) -> str:
-        """Transcript of an utterance, in the letters of the recogniser.
+    def text_of(self, utt_id: str) -> str | None:
+        """Transcript of an utterance, in the letters of the recogniser; None where CTC cannot learn from it.
 
-        Raises:
-            DataError: if there is none, or the tokens cannot spell it
-
+        That is so where it holds no word (``[LAUGHTER]``), the tokens cannot spell it, or a copy is too short for it.
         """
-        if utt_id not in self._texts:
-            raise DataError(f"not in {self._path}")
         if utt_id not in self._spelt:
-            self._spelt[utt_id] = spell(self._texts[utt_id], self.recogniser.tokens)
+            try:
+                self._spelt[utt_id] = self._learnable(utt_id)
+            except DataError as error:
+                self._spelt[utt_id], self._refused[utt_id] = None, str(error)
         return self._spelt[utt_id]
 
-    def target_of(self, utt_id: str) -> list[int]:
-        """Token numbers of the transcript of an utterance."""
-        return self.recogniser.tokens.encode(self.text_of(utt_id))
+    def _learnable(self, utt_id: str) -> str:
+        text = spell(self._texts[utt_id], self.recogniser.tokens)
+        target = self.recogniser.tokens.encode(text)
+        for copy in self.copies_of(utt_id):
+            check_length(self.recogniser.encoder, self.num_frames(copy), target)
+        return text
+
+    def target_of(self, utt_id: str) -> list[int] | None:
+        """Token numbers of the transcript of an utterance, where it has one to learn from."""
+        text = self.text_of(utt_id)
+        return None if text is None else self.recogniser.tokens.encode(text)
 
     def check_texts(self, folds: Sequence[Fold]) -> None:
-        """Find every utterance of training and validation sets that CTC cannot learn from; of no other is the text read.
+        """Look at the texts of all training and validation sets; of no other is the text read.
+
+        Utterances without a text that CTC can learn from are named, and learn emotion alone.
 
         Raises:
-            DataError: names every one whose text is missing or cannot be spelt, and every copy that is too short for it
+            DataError: if `text` lacks an utterance, or none of a training or validation set is left for CTC
 
         """
-        faults = []
-        for utt_id in sorted({utt_id for fold in folds for utt_id in (*fold.train, *fold.valid)}):
-            try:
-                target = self.target_of(utt_id)
-                for copy in self.copies_of(utt_id):
-                    check_length(self.recogniser.encoder, self.num_frames(copy), target)
-            except DataError as error:
-                faults.append(f"utterance {utt_id}: {error}")
+        sets = {
+            f"{part} of {fold.name}": getattr(fold, part) for fold in folds for part in ("train", "valid")
+        }
+        utt_ids = sorted(set(itertools.chain(*sets.values())))
+        missing = [f"utterance {utt_id}: not in it" for utt_id in utt_ids if utt_id not in self._texts]
+        report_faults(f"{self._path}", missing, DataError)
+        empty = [name for name, mine in sets.items() if not any(map(self.text_of, mine))]
+        refused = [
+            f"utterance {utt_id}: {self._refused[utt_id]}" for utt_id in utt_ids if not self.text_of(utt_id)
+        ]
         report_faults(
-            "utterances that a recogniser cannot learn from (mend `text` of the data dir, or leave them out of all"
-            " systems: fix-data --drop, --drop of a recipe)",
-            faults,
+            f"no text that a recogniser can learn from in {', '.join(empty)}",
+            refused if empty else [],
             DataError,
         )
+        if refused:
+            logger.info(
+                "%d of %d utterances learn emotion alone, as a recogniser cannot learn from their text:\n  %s",
+                len(refused),
+                len(utt_ids),
+                "\n  ".join(refused),
+            )
 
     def hashes_of(self, fold: Fold) -> dict[str, str]:
         """Of the recogniser, its output layer included, and of the transcripts that training on a fold reads."""
@@ -134,25 +156,35 @@ class JointTask(SerTask):
         super().__init__(model, inputs, fold, classes, **others)
         self._tokens = inputs.recogniser.tokens
         self._text_targets = {utt_id: inputs.target_of(utt_id) for utt_id in fold.train}
-        self._valid_texts = {utt_id: inputs.text_of(utt_id) for utt_id in fold.valid}
+        texts = {utt_id: inputs.text_of(utt_id) for utt_id in fold.valid}
+        self._valid_texts = {utt_id: text for utt_id, text in texts.items() if text is not None}
 
     def loss(self, indices: np.ndarray) -> torch.Tensor:
-        """Mean cross-entropy, and `ctc_weight` times the mean over utterances of the CTC loss a token."""
+        """Mean cross-entropy, and `ctc_weight` times the mean over utterances of the CTC loss a token.
+
+        That of an utterance without a text to learn from is zero.
+        """
         utt_ids = [self.utt_ids[index] for index in indices]
         logits, log_probs, _ = self.model.listen(*self.inputs.batch(utt_ids))
         emotion = functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
         known = self._text_targets  # copies have the text of their utterance
-        texts = [known[utt_id if utt_id in known else plain_id(utt_id)] for utt_id in utt_ids]
+        targets = [known[utt_id if utt_id in known else plain_id(utt_id)] for utt_id in utt_ids]
+        rows = [row for row, target in enumerate(targets) if target is not None]
+        if not rows:
+            return emotion
         # on the CPU, so that a GPU need not be waited for
-        lengths = torch.tensor([self.inputs.num_frames(utt_id) for utt_id in utt_ids])
+        lengths = torch.tensor([self.inputs.num_frames(utt_ids[row]) for row in rows])
         lengths = self.model.encoder.output_lengths(lengths)
+        if len(rows) < len(utt_ids):
+            log_probs = log_probs[rows]
+        texts = [target for target in targets if target is not None]
         recognition = ctc_loss(log_probs, lengths, texts, blank=self._tokens.blank, reduction="mean")
-        return emotion + self.model.config.ctc_weight * recognition
+        return emotion + self.model.config.ctc_weight * recognition * (len(rows) / len(utt_ids))
 
     def validate(self) -> dict[str, float]:
         """Cross-entropy and unweighted average recall, and the character error rate beside them."""
         posteriors, texts = self.listen(self.fold.valid)
-        heard = dict(zip(self.fold.valid, texts, strict=True))
+        heard = {u: text for u, text in zip(self.fold.valid, texts, strict=True) if u in self._valid_texts}
         return self.metrics(posteriors) | {"valid_cer": score_recognition(self._valid_texts, heard)["cer"]}
 
     def posteriors(self, utt_ids: Sequence[str]) -> torch.Tensor:

@@ -166,18 +166,48 @@ def test_texts_of_the_test_set_are_never_looked_up(told, resolved, monkeypatch) 
     assert asked == {*fold.train, *fold.valid}
 
 
-def test_texts_that_cannot_be_learnt_are_named_all_at_once(told, resolved) -> None:
-    first, second, third, fourth = resolved.folds["fold-01"].train[:4]
-    texts = read_transcripts(told.text) | {first: "A Q", second: "AB" * 30, third: "[LAUGHTER]"}
-    del texts[fourth]
+def test_utterances_missing_in_text_are_named_all_at_once(told, resolved) -> None:
+    gone = sorted(resolved.folds["fold-01"].train[:2])
+    texts = {utt_id: text for utt_id, text in read_transcripts(told.text).items() if utt_id not in gone}
     write_transcripts(told.text, texts)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(DataError, match=rf"2 faults(.|\n)*{gone[0]}: not in it\n.*{gone[1]}: not in it"):
         train(told)
-    message = str(error.value)
-    assert "4 faults" in message and "--drop" in message
-    for utt_id, fault in ((first, "'Q'"), (second, "too short"), (third, "no word"), (fourth, "not in")):
-        assert any(utt_id in line and fault in line for line in message.splitlines()), message
     assert not MEMBER.folder(told.exp).exists()
+
+
+def test_a_set_without_any_text_to_learn_from_is_an_error(told, resolved) -> None:
+    change_text(told, **dict.fromkeys(resolved.folds["fold-01"].valid, "[LAUGHTER]"))
+    with pytest.raises(DataError, match="learn from in valid of fold-01(.|\n)*no word"):
+        train(told)
+
+
+def test_utterances_without_a_text_to_learn_from_are_named_and_teach_emotion_alone(
+    told, resolved, caplog
+) -> None:
+    first, second, third = resolved.folds["fold-01"].train[:3]
+    change_text(told, **{first: "A Q", second: "AB" * 30, third: "[LAUGHTER]"})
+    with caplog.at_level("INFO"):
+        task = told.open(CONFIG).trainers(MEMBER)[0].task
+    (message,) = (record.message for record in caplog.records if "emotion alone" in record.message)
+    assert message.startswith("3 of 18 utterances")
+    for utt_id, fault in ((first, "'Q'"), (second, "too short"), (third, "no word")):
+        assert any(utt_id in line and fault in line for line in message.splitlines()), message
+    task.model.eval()
+    losses = {}
+    for weight, indices in (
+        (0.0, (0, 1, 2)),
+        (1.0, (0, 1, 2)),
+        (1.0, (0, 3)),
+        (1.0, (3,)),
+        (0.0, (0, 3)),
+        (0.0, (3,)),
+    ):
+        task.model.config = dataclasses.replace(task.model.config, ctc_weight=weight)
+        losses[weight, indices] = task.loss(np.array(indices)).item()
+    assert losses[0.0, (0, 1, 2)] == losses[1.0, (0, 1, 2)]
+    together, alone = (losses[1.0, rows] - losses[0.0, rows] for rows in ((0, 3), (3,)))
+    assert alone > 0 and together == pytest.approx(alone / 2, rel=1e-4)
+    assert train(told).joinpath("transcripts.test.txt").exists()
 
 
 def write_copies(told: GridPaths, folder: Path, frames: int) -> GridPaths:
@@ -191,7 +221,9 @@ def write_copies(told: GridPaths, folder: Path, frames: int) -> GridPaths:
     return dataclasses.replace(told, asr_feats=folder)
 
 
-def test_copies_at_other_tempos_share_the_text_and_their_length_counts(told, tmp_path, resolved) -> None:
+def test_copies_at_other_tempos_share_the_text_and_their_length_counts(
+    told, tmp_path, resolved, caplog
+) -> None:
     train(write_copies(told, tmp_path / "copies", 7))
     shown = {
         name
@@ -201,8 +233,9 @@ def test_copies_at_other_tempos_share_the_text_and_their_length_counts(told, tmp
     assert shown == set(resolved.folds["fold-01"].test)
     change_text(told, **{resolved.folds["fold-01"].train[0]: "ABAB"})
     short = dataclasses.replace(write_copies(told, tmp_path / "short", 5), exp=tmp_path / "other")
-    with pytest.raises(DataError, match="too short for its text: 3 frames"):
+    with caplog.at_level("INFO"):
         train(short)
+    assert "too short for its text: 3 frames" in caplog.text
 
 
 @pytest.mark.parametrize("needs", [{"text"}, {"text", "pooled"}])
