@@ -19,6 +19,7 @@ EGS = Path(__file__).resolve().parents[2] / "egs"
 SETS = {"test_clean": 1, "test_other": 1, "test_tedlium": 3, "test_voxforge": 2}  # utterances
 SYSTEMS = [f"{head}-{n}" for head, ns in {"baseline": (64, 96, 128), "mp": (1, 2, 3), "rnn": (1, 2, 3),
                                           "progressive": (1, 2, 3)}.items() for n in ns]  # fmt: skip
+BEYOND = ["words-2", "unfreeze-2", "joint-2"]
 FOLDS = ("fold-01", "fold-02", "fold-03", "fold-04")  # of ten: two sessions
 FIGURES = ("confusion", "genders", "layers", "neurons", "projection", "speakers")
 
@@ -67,6 +68,7 @@ def emotions(run, recognised) -> str:
         asr_exp=run.folder / "asr/exp/asr",
         extract_args="--copies 2",
         ser_args=" ".join([*narrow, "training.max_epochs=1"]),
+        systems=" ".join([*BEYOND, *SYSTEMS]),
         folds=" ".join(FOLDS),
         seeds="1",
     )
@@ -97,7 +99,9 @@ def test_the_recogniser_is_trained_on_audio_of_three_corpora_and_tested_on_each(
     assert f"{exp.relative_to(run.folder)}/variant/RESULTS.md" in recognised
 
 
-def test_twelve_systems_are_trained_and_tested_under_the_papers_protocol(run, emotions) -> None:
+def test_twelve_systems_and_those_beyond_are_trained_and_tested_under_the_papers_protocol(
+    run, emotions
+) -> None:
     assert emotions.count(": done in") == 10
     resolved = read_protocol(run.folder / "ser/exp/ser/protocol")
     assert resolved.counts["kept"] == {"anger": 20, "happiness": 20, "neutral": 20, "sadness": 20}
@@ -107,12 +111,23 @@ def test_twelve_systems_are_trained_and_tested_under_the_papers_protocol(run, em
     ]
     tested = sorted(utt_id for name in FOLDS for utt_id in resolved.folds[name].test)
     assert len(tested) == len(set(tested)) == 32
-    for system in SYSTEMS:
+    for system in [*SYSTEMS, *BEYOND]:
         files = sorted((run.folder / f"ser/exp/ser/{system}").glob("fold-*/seed-1/predictions.test.tsv"))
         ids = [row.split("\t")[0] for path in files for row in path.read_text().splitlines()[1:]]
         assert len(files) == len(FOLDS) and sorted(ids) == tested
     rows = (run.folder / "ser/exp/ser/variant/table.tsv").read_text().splitlines()
-    assert [row.split("\t")[0] for row in rows[1:]] == ["most-frequent", "random", *SYSTEMS]
+    assert [row.split("\t")[0] for row in rows[1:]] == ["most-frequent", "random", *SYSTEMS, *BEYOND]
+
+
+def test_turns_without_words_learn_emotion_alone_in_the_joint_system(run, emotions) -> None:
+    text = DataDir.read(run.folder / "ser/data/all").text
+    resolved = read_protocol(run.folder / "ser/exp/ser/protocol")
+    kept = {utt_id for fold in resolved.folds.values() for utt_id in fold.truth}
+    wordless = [utt_id for utt_id in kept if text[utt_id].startswith("[")]
+    assert wordless
+    assert f"{len(wordless)} of 80 utterances learn emotion alone" in emotions
+    report = (run.folder / "ser/exp/ser/variant/RESULTS.md").read_text()
+    assert "Recognition before and after joint training" in report
 
 
 def test_each_utterance_is_stored_plain_and_as_a_copy_in_both_branches(run, emotions) -> None:
@@ -126,7 +141,7 @@ def test_the_report_has_table_audit_and_all_figures_in_one_file(run, emotions) -
     summary = run.folder / "ser/exp/ser/variant"
     report = (summary / "RESULTS.md").read_text()
     assert report.startswith("# IEMOCAP, four classes\n")
-    assert [row[0] for row in rows_of(report, "system")] == ["most-frequent", "random", *SYSTEMS]
+    assert [row[0] for row in rows_of(report, "system")] == ["most-frequent", "random", *SYSTEMS, *BEYOND]
     assert "**Partial:** without fold-05, " in report
     assert "Kept 80 of 90 utterances" in report and "no speaker and no utterance is in two of" in report
     assert "egs/iemocap/ser/run.sh" in report and "--corpus_dir CORPUS_DIR" in report
@@ -137,7 +152,7 @@ def test_the_report_has_table_audit_and_all_figures_in_one_file(run, emotions) -
     links = re.findall(r"""(?:src|href)=["']([^"']*)""", page)
     assert sum(link.startswith("data:image/png") for link in links) == len(FIGURES)
     assert all(link.startswith(("data:", "#")) for link in links)
-    assert all(f">{system}<" in page for system in SYSTEMS)
+    assert all(f">{system}<" in page for system in [*SYSTEMS, *BEYOND])
 
 
 def test_the_packed_model_alone_predicts_a_recording(run, emotions, tmp_path: Path) -> None:
