@@ -19,7 +19,7 @@ option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
 option expdir:path "$RECIPE_DIR/exp" "experiments"
 option ser_tag:tag "" "name of this experiment: it goes to EXPDIR/ser_TAG; without it, to EXPDIR/ser"
-option nj:count 2 "processes that work side by side; changes no result"
+option nj:count "$(nproc)" "processes that work side by side, by default one a core; changes no result"
 option ngpu:int 0 "1: encode and train on a GPU, in one process, recurrent products in bfloat16; not run on one yet"
 option cohort auto "trainings of a system stepped together: auto, a number, or off; results agree but for rounding"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
@@ -175,7 +175,8 @@ before_stages() {
   if [ -z "$asr_recipe" ] || [[ " ${chosen_stages[*]} " != *" encode "* ]]; then return; fi
   log "recogniser: $asr_recipe/run.sh"
   if [ "$dry_run" = true ]; then return; fi
-  supervise "$asr_recipe/run.sh" --nj "$nj" --ngpu "$ngpu"
+  # without --nj: the number of threads would change its weights
+  supervise "$asr_recipe/run.sh" --ngpu "$ngpu"
   [ "$supervised_code" = 0 ] || fail 1 "the recogniser could not be made; the lines above say why"
   stage_stamps status # encode may be stale now
 }
