@@ -4,6 +4,8 @@ import functools
 import http.server
 import io
 import logging
+import re
+import subprocess
 import tarfile
 import threading
 from pathlib import Path
@@ -113,6 +115,19 @@ def test_download_goes_on_with_what_is_missing(local_script, tmp_path, page):
     (folder / "me-20080101-abc.tgz").write_bytes(b"not read again")
     fetch_all(url, tmp_path / "out")
     assert (tmp_path / "out" / "you-20080101-abc").is_dir()
+
+
+def test_archive_that_stays_damaged_is_left_out_by_its_name(local_script, tmp_path, page, caplog):
+    fetch_all = local_script(f"{LOCAL}/fetch_voxforge").fetch_all
+    out = tmp_path / "the corpus"
+    with pytest.raises(DataError, match=r"1 fault\n") as caught:
+        fetch_all(page[0], out)
+    (command,) = re.findall(r"printf .* >>.*left_out.txt'", str(caught.value))
+    subprocess.run(["bash", "-c", command], check=True)
+    fetch_all(page[0], out)
+    assert "left out, as" in caplog.text
+    assert "left_out.txt says: you-20080101-abc.tgz" in caplog.text
+    assert not (out / "you-20080101-abc").exists()
 
 
 def test_page_without_archives_is_an_error(local_script, tmp_path, page):
