@@ -127,6 +127,12 @@ def test_labels_of_an_evaluator_on_two_lines_are_joined(local_script, make_files
     assert data.utt2raters["Ses04F-Ses04M_impro01_F003"] == "C-E2:neu,sad C-E3:neu,ang C-F1:exc"
 
 
+def test_an_evaluator_without_a_label_is_not_lost(local_script, make_files):
+    evaluation = EVALUATION.replace("C-E4:\tNeutral state;", "C-E4:\t;")
+    data = local_script(SCRIPT).prepare(make_files(files(**{EVALUATED: evaluation})))
+    assert data.utt2raters["Ses04F-Ses04M_impro01_F003"] == "C-E2:neu C-E3:neu,ang C-E4: C-F1:exc"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -161,8 +167,8 @@ def test_what_an_incomplete_copy_lacks_is_named_at_once(local_script, make_files
         local_script(SCRIPT).prepare(make_files(tree))
     message = str(caught.value)
     assert "Session2: no such folder" in message
-    assert "of 2 dialogs with audio: Ses03M_script01_1, Ses03M_script02_1" in message
-    assert f"of 1 dialogs with audio: {DIALOG}" in message
+    assert "dialogs that have audio (2): Ses03M_script01_1, Ses03M_script02_1" in message
+    assert f"dialogs that have audio (1): {DIALOG}" in message
     assert "Session5: no dialog" in message
 
 

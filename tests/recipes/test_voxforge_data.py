@@ -80,7 +80,7 @@ def test_case_of_a_name_does_not_make_another_speaker(local_script, tmp_path):
     for name in ("Tony-20080101-abc", "tony-20090101-abc", "TONY-20100101-abc"):
         write_submission(tmp_path, name)
     data = local_script(f"{LOCAL}/voxforge").prepare(tmp_path)
-    assert {utt_id: speaker for utt_id, speaker in data.utt2spk.items()} == {
+    assert data.utt2spk == {
         f"voxforge_tony-{year}0101-abc-a01": "voxforge_tony" for year in (2008, 2009, 2010)
     }
     voxforge_set = local_script(f"{LOCAL}/sets").voxforge_set

@@ -16,7 +16,7 @@ Ses04F; the letter after the session says who wore the markers). Utterance ids a
 
     utt2emo        released consensus: ang hap exc sad neu fru fea sur dis oth, xxx for none
     utt2raters     every label of every evaluator, actors included: ``C-E2:neu,ang C-E3:neu C-F1:hap``;
-                   of an evaluator on two lines of a turn the labels of both
+                   of an evaluator on two lines of a turn the labels of both, ``C-E4:`` where one gave none
     utt2valence    released mean, 1 to 5; so utt2activation and utt2dominance
 
 A missing session, a dialog or turn without its part and a line that is not understood are errors, all named at once.
@@ -155,7 +155,7 @@ def _read_turns(session: Path, dialogs: list[str], faults: list[str]) -> dict[st
     paths = _visible(session / "dialog" / "EmoEvaluation", "*.txt")
     if lacking := sorted(set(dialogs) - {path.stem for path in paths}):
         faults.append(
-            f"{session / 'dialog' / 'EmoEvaluation'}: no file <dialog>.txt of {len(lacking)} dialogs with audio: "
+            f"{session / 'dialog' / 'EmoEvaluation'}: no file <dialog>.txt of dialogs that have audio ({len(lacking)}): "
             + ", ".join(lacking)
         )
     turns: dict[str, dict] = {}

@@ -34,7 +34,7 @@ from sertoolkit.errors import AudioError, DataError, report_faults
 from sertoolkit.text.normalise import normalise_english
 
 PARTS = ("train", "dev", "test")
-_LABEL = re.compile(r"^<(?!unk>|sil>)[^<>\s]*>\s*")  # <o,f0,male>; of dev also <F0_M>, <NA>
+_LABEL = re.compile(r"^<(?!unk>|sil>)[^<>]*>\s*")  # <o,f0,male>; of dev also <F0_M>, <NA>
 _FILLERS = re.compile(r"\([^()]*\)|\{[^{}]*\}|\[[^\[\]]*\]|<sil>")
 _PARTED = re.compile(r"(?<=\w) +(?='(?:s|m|re|ve|ll|d|t)\b)", re.IGNORECASE)
 _YEAR = re.compile(r"_((?:19|20)\d\d.*)")
