@@ -82,6 +82,20 @@ def log_kept(corpus: str, num_kept: int, dropped: Counter[str]) -> None:
         num_kept: utterances that are used
         dropped: number of utterances by reason
     """
-    total = num_kept + dropped.total()
-    reasons = "".join(f", {count} {reason}" for reason, count in sorted(dropped.items()))
-    logger.info("%s: kept %d of %d utterances%s", corpus, num_kept, total, reasons)
+    logger.info("%s: %s", corpus, kept_of(num_kept, dropped))
+
+
+def kept_of(num_kept: int, dropped: Counter[str]) -> str:
+    """How much is used, and what was dropped and why, in words.
+
+    Args:
+        num_kept: utterances that are used
+        dropped: number of utterances by reason; reasons of none are left out
+
+    Examples:
+        >>> kept_of(2, Counter({"damaged": 1}))
+        'kept 2 of 3 utterances, 1 damaged'
+
+    """
+    reasons = "".join(f", {count} {reason}" for reason, count in sorted(dropped.items()) if count)
+    return f"kept {num_kept} of {num_kept + dropped.total()} utterances{reasons}"

@@ -65,12 +65,23 @@ def test_every_turn_has_text_evaluators_and_attributes(data):
     raters = {"C-E2": "hap", "C-E3": "hap", "C-E4": "hap", f"C-{utt_id[5]}1": "hap"}
     assert data.utt2raters[utt_id] == " ".join(f"{rater}:{label}" for rater, label in raters.items())
     assert all(len(ratings.split()) == 4 for ratings in data.utt2raters.values())
-    assert all(text.startswith("TURN ") and text.endswith(" OF IT ISN'T IT") for text in data.text.values())
+    events = {utt_id for utt_id, text in data.text.items() if text == "[LAUGHTER]"}
+    assert events == {utt_id for utt_id in data.utt_ids if int(utt_id[-3:]) % 20 == 19}
+    texts = [text for utt_id, text in data.text.items() if utt_id not in events]
+    assert all(text.startswith("TURN ") and text.endswith(" OF IT ISN'T IT") for text in texts)
     assert {name: set(values.values()) for name, values in data.extra.items()} == {
         "utt2valence": {"2.5000"},
         "utt2activation": {"3.5000"},
         "utt2dominance": {"2.0000"},
     }
+
+
+def test_every_label_of_an_evaluator_who_gives_several_is_kept(data):
+    labels = [
+        [label for rating in ratings.split() if rating.startswith("C-E") for label in rating[5:].split(",")]
+        for ratings in data.utt2raters.values()
+    ]
+    assert sum(len(given) > 3 for given in labels) == 2890  # as in the real corpus
 
 
 def test_consensus_gives_the_published_folds(work, layouts):

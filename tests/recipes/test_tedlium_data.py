@@ -57,12 +57,17 @@ def test_segments_without_known_words_are_dropped_with_a_count(local_script, tmp
 4 5 <F0_M> kept
 4 5 <F0_M> kept
 5 6 without a label
+6 7 <NA> of no class
+7 8 <unk> first
+8 9 <sil> silence first
 """
     write_talk(tmp_path, "Me_2000", segments)
     data = local_script(SCRIPT).prepare(tmp_path, "train")
-    assert sorted(data.text.values()) == ["KEPT", "WITHOUT A LABEL"]
+    assert sorted(data.text.values()) == [
+        "KEPT", "OF NO CLASS", "SILENCE FIRST", "WITHOUT A LABEL",
+    ]  # fmt: skip
     expected = (
-        "kept 2 of 7 utterances, 1 excluded from scoring, 1 that stand twice, 1 with <unk>, 2 without words"
+        "kept 4 of 10 utterances, 1 excluded from scoring, 1 that stand twice, 2 with <unk>, 2 without words"
     )
     assert expected in caplog.text
 

@@ -157,7 +157,7 @@ def test_original_layouts_become_sets_and_features(trees, tmp_path):
     }
     assert "train: kept 23 of 24 utterances, 1 longer than 15 s" in output
     assert "TED-LIUM: kept 10 of 13 utterances of train, 3 of people who speak in dev or test" in output
-    assert "VoxForge: kept 15 of 20 utterances, 1 damaged, 1 not 16 kHz mono" in output
+    assert "VoxForge: kept 15 of 20 utterances, 1 below 16 kHz, 1 damaged" in output
     train = sets["train"].text
     assert train["libri_1089-134691-0000"] == "HE COULD WAIT NO LONGER"
     assert train["tedlium_AdaWong-2008-00010150-00012050"] == "IN BEING COMPARATIVELY MODERN IT'S THE BOYS"

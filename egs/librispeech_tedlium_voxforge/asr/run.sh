@@ -10,5 +10,5 @@ export SERTOOLKIT_COMMAND
 
 exec bash "$MAIN_ROOT/egs/TEMPLATE/asr/asr.sh" \
   --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
-  --feats on_the_fly --train_set train --valid_set valid --test_sets "test_clean test_other test_tedlium test_voxforge" \
+  --feats on_the_fly --extract_args="--resample" --train_set train --valid_set valid --test_sets "test_clean test_other test_tedlium test_voxforge" \
   -- "$@"

@@ -17,4 +17,4 @@ option nj:count 1 "processes; this needs one"
 parse_options "$@"
 
 if [ -d "$corpus_dir/IEMOCAP_full_release" ]; then corpus_dir=$corpus_dir/IEMOCAP_full_release; fi
-python "$here/iemocap.py" --corpus_dir "$corpus_dir" --out "$datadir/all"
+python "$here/iemocap.py" --corpus_dir "$corpus_dir" --num_turns 10039 --out "$datadir/all"

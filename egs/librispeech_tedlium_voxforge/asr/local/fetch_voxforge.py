@@ -2,7 +2,8 @@
 """Fetch the submissions of VoxForge, thousands of small archives that a web page lists.
 
 Interrupted, it goes on; what is unpacked already is left alone. The publisher states no checksums and offers no
-encrypted address, so what arrives cannot be verified; voxforge.py drops what is damaged.
+encrypted address, so what arrives cannot be verified; voxforge.py drops what is damaged. An archive that is damaged at
+the publisher, or refused, is an error each time, until it is named on a line of OUT/left_out.txt; the error says how.
 
     fetch_voxforge.py --url http://www.repository.voxforge1.org/... --out downloads/VoxForge
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import html.parser
 import logging
+import shlex
 import sys
 import urllib.parse
 import urllib.request
@@ -23,6 +25,7 @@ from sertoolkit.errors import DataError, report_faults
 
 logger = logging.getLogger("fetch_voxforge")
 
+LEFT_OUT = "left_out.txt"
 _SUFFIX = ".tgz"
 _TIMEOUT = 60  # seconds
 
@@ -56,14 +59,20 @@ def list_archives(url: str) -> list[str]:
 
 
 def fetch_all(url: str, out: Path) -> None:
-    """Fetch and unpack every archive of a page into a folder each.
+    """Fetch and unpack every archive of a page into a folder each, but those named in ``left_out.txt``.
 
     Raises:
         OSError: if the page cannot be reached
-        DataError: naming every archive that could not be fetched or unpacked; the others are there
+        DataError: naming every archive that could not be fetched or unpacked, and how to go on without those that
+            are damaged; the others are there
     """
-    faults = []
+    faults, damaged = [], []
     names = [name for name in list_archives(url) if not (out / name.removesuffix(_SUFFIX)).exists()]
+    listed = (out / LEFT_OUT).read_text(encoding="utf-8").split("\n") if (out / LEFT_OUT).exists() else []
+    unwanted = [name for name in names if name in {line.strip() for line in listed}]
+    if unwanted:
+        logger.warning("left out, as %s says: %s", out / LEFT_OUT, " ".join(unwanted))
+    names = [name for name in names if name not in unwanted]
     logger.info("%d archives to fetch", len(names))
     for name in names:
         archive = out / "archives" / name
@@ -72,10 +81,18 @@ def fetch_all(url: str, out: Path) -> None:
             extract_archive(archive, out / name.removesuffix(_SUFFIX))
         except (OSError, DataError) as error:
             faults.append(str(error))
+            if isinstance(error, DataError):
+                damaged.append(name)
             archive.unlink(missing_ok=True)  # a damaged one is fetched anew
         else:
             archive.unlink()
-    report_faults("archives of VoxForge; start it again to fetch them", faults, DataError)
+    title = "archives of VoxForge; start it again to fetch them"
+    if damaged:
+        title += (
+            f"; {len(damaged)} that arrived damaged, if they stay so, are left out by: printf '%s\\n' "
+            f"{shlex.join(damaged)} >>{shlex.quote(str(out / LEFT_OUT))}"
+        )
+    report_faults(title, faults, DataError)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

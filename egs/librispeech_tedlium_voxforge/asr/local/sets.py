@@ -44,7 +44,8 @@ _VOXFORGE_SETS = {0: "valid", 1: "test"}  # by the hash of the name modulo 20; t
 
 
 def voxforge_set(speaker: str) -> str:
-    """Set of a VoxForge speaker: train, valid or test."""
+    """Set of a VoxForge speaker: train, valid or test; users retype their names, so case does not count."""
+    speaker = speaker.casefold()
     if speaker.startswith(ANONYMOUS):
         return "train"
     digest = hashlib.sha256(speaker.encode()).hexdigest()

@@ -11,7 +11,8 @@ CC BY-NC-ND 3.0, https://www.openslr.org/19 (Rousseau, Deleglise and Esteve, LRE
 Some people gave several talks, so the speaker is the name before the year; utterance ids are
 ``tedlium_<Person>-<Year>-<start>-<end>`` in milliseconds. Fillers, pronunciation marks and names of utterances in
 parentheses are removed, parted contractions are joined. Segments with ``<unk>``, of which nobody knows the
-letters, are dropped, and those that the STM excludes from scoring.
+letters, are dropped from every part, dev and test too, with those of words that cannot be spelled and those that the
+STM excludes from scoring; the log counts them by part.
 
     tedlium.py --corpus_dir corpora/TEDLIUM_release2 --out data/local/tedlium
 """
@@ -33,7 +34,7 @@ from sertoolkit.errors import AudioError, DataError, report_faults
 from sertoolkit.text.normalise import normalise_english
 
 PARTS = ("train", "dev", "test")
-_LABEL = re.compile(r"^<(?:[^<>]*,[^<>]*|F\d_[MF])>\s*")  # <o,f0,male>; of dev also <F0_M>
+_LABEL = re.compile(r"^<(?!unk>|sil>)[^<>]*>\s*")  # <o,f0,male>; of dev also <F0_M>, <NA>
 _FILLERS = re.compile(r"\([^()]*\)|\{[^{}]*\}|\[[^\[\]]*\]|<sil>")
 _PARTED = re.compile(r"(?<=\w) +(?='(?:s|m|re|ve|ll|d|t)\b)", re.IGNORECASE)
 _YEAR = re.compile(r"_((?:19|20)\d\d.*)")
