@@ -134,7 +134,7 @@ def _write_dialog(
         own = label if label in NAMES else "oth"
         evaluation.append(f"C-{letter}1:\t{NAMES[own] + ' state' * (own == 'neu')};\t()")
         evaluation += ["A-E3:\tval 3; act 2; dom  2;\t()", "A-E4:\tval ; act 3; dom  3;\t(no valence)", ""]
-        text = "[LAUGHTER]" if number % 20 == 19 else f"Turn {_spell(number)} of it, isn't it? [LAUGHTER]"
+        text = "[LAUGHTER]" if number % 10 == 9 else f"Turn {_spell(number)} of it, isn't it? [LAUGHTER]"
         transcript.append(f"{name} [{start:08.4f}-{start + 2.5:08.4f}]: {text}")
     end = "\r\n" if dialog.endswith("1") else "\n"
     for kind, lines in (("EmoEvaluation", evaluation), ("transcriptions", transcript)):

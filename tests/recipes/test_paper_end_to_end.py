@@ -20,7 +20,7 @@ SETS = {"test_clean": 1, "test_other": 1, "test_tedlium": 3, "test_voxforge": 2}
 SYSTEMS = [f"{head}-{n}" for head, ns in {"baseline": (64, 96, 128), "mp": (1, 2, 3), "rnn": (1, 2, 3),
                                           "progressive": (1, 2, 3)}.items() for n in ns]  # fmt: skip
 BEYOND = ["words-2", "unfreeze-2", "joint-2"]
-FOLDS = ("fold-01", "fold-02", "fold-03", "fold-04")  # of ten: two sessions
+FOLDS = ("fold-01", "fold-02")  # of ten: one session
 FIGURES = ("confusion", "genders", "layers", "neurons", "projection", "speakers")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -110,13 +110,13 @@ def test_twelve_systems_and_those_beyond_are_trained_and_tested_under_the_papers
         [f"Ses0{session}{letter}"] for session in range(1, 6) for letter in "FM"
     ]
     tested = sorted(utt_id for name in FOLDS for utt_id in resolved.folds[name].test)
-    assert len(tested) == len(set(tested)) == 32
+    assert len(tested) == len(set(tested)) == 16
     for system in [*SYSTEMS, *BEYOND]:
         files = sorted((run.folder / f"ser/exp/ser/{system}").glob("fold-*/seed-1/predictions.test.tsv"))
         ids = [row.split("\t")[0] for path in files for row in path.read_text().splitlines()[1:]]
         assert len(files) == len(FOLDS) and sorted(ids) == tested
     rows = (run.folder / "ser/exp/ser/variant/table.tsv").read_text().splitlines()
-    assert [row.split("\t")[0] for row in rows[1:]] == ["most-frequent", "random", *SYSTEMS, *BEYOND]
+    assert [row.split("\t")[0] for row in rows[1:]] == ["most-frequent", "random", *BEYOND, *SYSTEMS]
 
 
 def test_turns_without_words_learn_emotion_alone_in_the_joint_system(run, emotions) -> None:
@@ -141,8 +141,8 @@ def test_the_report_has_table_audit_and_all_figures_in_one_file(run, emotions) -
     summary = run.folder / "ser/exp/ser/variant"
     report = (summary / "RESULTS.md").read_text()
     assert report.startswith("# IEMOCAP, four classes\n")
-    assert [row[0] for row in rows_of(report, "system")] == ["most-frequent", "random", *SYSTEMS, *BEYOND]
-    assert "**Partial:** without fold-05, " in report
+    assert [row[0] for row in rows_of(report, "system")] == ["most-frequent", "random", *BEYOND, *SYSTEMS]
+    assert "**Partial:** without fold-03, " in report
     assert "Kept 80 of 90 utterances" in report and "no speaker and no utterance is in two of" in report
     assert "egs/iemocap/ser/run.sh" in report and "--corpus_dir CORPUS_DIR" in report
     figures = re.findall(r"^!\[.+\]\((.+)\)$", report, re.MULTILINE)
