@@ -35,10 +35,10 @@ def protocol_of(num_speakers: int, classes: tuple[str, ...] = ("anger", "sadness
 
 
 def counts_of(num_right: list[int]) -> dict[str, dict[int, np.ndarray]]:
-    """Confusion counts of one run: right answers of 20 in each class, by fold."""
+    """Confusion counts of one run: right answers of 20 in each class, by test speaker."""
     return {
-        f"fold-{fold:02d}": {1: np.array([[right, 20 - right], [20 - right, right]])}
-        for fold, right in enumerate(num_right, start=1)
+        f"s{speaker:02d}": {1: np.array([[right, 20 - right], [20 - right, right]])}
+        for speaker, right in enumerate(num_right)
     }
 
 
@@ -143,7 +143,7 @@ def test_a_pair_is_hard_if_it_is_confused_more_than_every_easy_pair(
     pair: float, easy: float, verdict: str
 ) -> None:
     resolved = protocol_of(10, ("anger", "happiness", "neutral", "sadness"))
-    counts = {"progressive-2": {name: {1: confused(pair, easy)} for name in resolved.folds}}
+    counts = {"progressive-2": {f"s{n:02d}": {1: confused(pair, easy)} for n in range(10)}}
 
     tests = compare_systems(counts, resolved)
 
@@ -191,7 +191,7 @@ def test_the_share_of_the_test_set_is_that_of_the_protocol() -> None:
 
 def test_a_single_fold_and_systems_that_differ_in_runs_are_compared() -> None:
     one = counts_of(BASE[:1])
-    more = {"fold-01": {seed: table for seed in (1, 2, 3) for table in counts_of(UP[:1])["fold-01"].values()}}
+    more = {"s00": {seed: table for seed in (1, 2, 3) for table in counts_of(UP[:1])["s00"].values()}}
 
     tests = compare_systems({"baseline-96": one, "a": more}, protocol_of(10))
 
