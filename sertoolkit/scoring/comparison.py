@@ -16,7 +16,7 @@ import numpy as np
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import ConfigError, suggest
-from sertoolkit.scoring.claims import BASELINE, CLAIMS, Ahead, Comparison, Results
+from sertoolkit.scoring.claims import BASELINE, CLAIMS, Ahead, Claim, Comparison, Results
 from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
 from sertoolkit.scoring.significance import ALPHA, Resamples, holm, interval, paired_tests
 from sertoolkit.scoring.table import (
@@ -81,7 +81,7 @@ def compare_systems(
         sizes=[len(fold.speakers_of("test")) for fold in folds],
     )
     ratio = float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
-    claims = {claim: [c for c in claim.comparisons if _can_be_made(c, results)] for claim in CLAIMS}
+    claims = {claim: [c for c in _asked(claim, metric) if _can_be_made(c, results)] for claim in CLAIMS}
     claims = {claim: comparisons for claim, comparisons in claims.items() if comparisons}
     against: list[Comparison] = [Ahead(name, baseline) for name in systems if baseline and name != baseline]
     asked = dict.fromkeys(comparison for comparisons in claims.values() for comparison in comparisons)
@@ -104,6 +104,14 @@ def compare_systems(
             for claim, found in claims.items()
         ],
     }
+
+
+def _asked(claim: Claim, metric: str) -> list[Comparison]:
+    """Its comparisons; one by the metric of the systems is that with the baseline and not another one beside it."""
+    return [
+        replace(c, metric=None) if isinstance(c, Ahead) and c.metric == metric else c
+        for c in claim.comparisons
+    ]
 
 
 def _can_be_made(comparison: Comparison, results: Results) -> bool:
@@ -133,8 +141,9 @@ def _record(comparison: Comparison, results: Results, speakers: _Speakers, ratio
     """One comparison before Holm's correction.
 
     Returns:
-        ``title``, ``system``, ``sentence``, ``difference`` and its ``interval``, ``num_folds`` that have both values,
-        ``num_better``, and the p-values of :class:`sertoolkit.scoring.significance.PairedTests`
+        ``title``, ``system``, ``sentence``, ``difference`` (of what ``unit`` names) and its ``interval``,
+        ``num_folds`` that have both values, ``num_better``, and the p-values of
+        :class:`sertoolkit.scoring.significance.PairedTests`
 
     """
     first, second = comparison.values(results)
@@ -148,6 +157,7 @@ def _record(comparison: Comparison, results: Results, speakers: _Speakers, ratio
         "system": comparison.system,
         "sentence": comparison.sentence(float(first.mean()), float(second.mean())),
         "difference": float(of_folds.mean()),
+        "unit": comparison.unit(results),
         "interval": _interval(comparison, results, speakers, np.flatnonzero(known).tolist()),
         "num_folds": num_folds,
         "num_better": int((of_folds.round(12) > 0).sum()),
@@ -219,7 +229,9 @@ def verdict_rows(tests: Mapping[str, Any]) -> list[list[str]]:
             _p(record["wilcoxon_holm"]),
             _p(record["ttest_p"]),
             _p(record["ttest_holm"]),
-            {SHOWN: "better", OPPOSITE: "worse"}.get(record["verdict"], record["verdict"]),
+            {SHOWN: "better", OPPOSITE: "worse", IMPOSSIBLE: _impossible(record)}.get(
+                record["verdict"], record["verdict"]
+            ),
         ]
         for record in tests["against_baseline"]
     ]
@@ -245,17 +257,19 @@ def claim_lines(tests: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 def verdict_notes(tests: Mapping[str, Any]) -> list[str]:
     """What was tested, and how."""
-    sizes = [len(tests["against_baseline"]), len(tests["further"])]
+    sizes, folds = [len(tests["against_baseline"]), len(tests["further"])], tests["num_folds"]
     notes = [
-        f"Systems are compared by {TITLES[tests['metric']]}, chosen in advance. Wilcoxon: signed-rank test over"
+        f"Systems are compared by {TITLES[tests['metric']]}, chosen in advance; a claim of the paper by what it names:"
+        " accuracy (its U-Acc), macro F1 for its F1; its W-Acc is open. Wilcoxon: signed-rank test over"
         " folds, seeds averaged first, two-sided; it decides. t-test: corrected resampled t-test over folds x runs"
         f" (Nadeau and Bengio 2003), a test set having {tests['test_train_ratio']:.3f} of the utterances of its"
         " training set.",
         f"Holm: corrected within a family (Holm 1979): {sizes[0]} comparisons with the baseline, {sizes[1]} more that"
         f" the claims ask for. Shown (better, worse): corrected p of Wilcoxon's test at most {ALPHA}. Not shown is not"
         " refuted.",
-        "Cannot be shown: even if all folds agreed, the corrected p could not reach it; more test speakers are"
-        " needed.",
+        f"Cannot be shown: even if all folds agreed, the corrected p could not reach {ALPHA}. Uncorrected, Wilcoxon's p"
+        f" over {folds} folds is never below {_p(min(1.0, 2.0 ** (1 - folds)))}. More folds are needed: other test"
+        " speakers, or each tested alone.",
     ]
     if not any(r["verdict"] == IMPOSSIBLE for r in (*tests["against_baseline"], *tests["further"])):
         notes.pop()
@@ -289,10 +303,14 @@ def format_tests(tests: Mapping[str, Any]) -> str:
 
 def _sentence(record: Mapping[str, Any]) -> str:
     limits = f" {interval_text(record['interval'])}" if record["interval"] else ""
-    text = f"{record['sentence']} ({record['difference']:+.3f}{limits})"
+    text = f"{record['sentence']} ({record['difference']:+.3f} {record['unit']}{limits})"
     if record["verdict"] == IMPOSSIBLE:
-        return f"{text}, smallest corrected p possible {_p(record['smallest_holm'])}: {IMPOSSIBLE}"
+        return f"{text}: {_impossible(record)}"
     return f"{text}, Holm-corrected p = {_p(record['wilcoxon_holm'])}: {record['verdict']}"
+
+
+def _impossible(record: Mapping[str, Any]) -> str:
+    return f"{IMPOSSIBLE} by {record['num_folds']} folds: corrected p at least {_p(record['smallest_holm'])}"
 
 
 def _p(value: float | None) -> str:
