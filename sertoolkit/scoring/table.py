@@ -200,6 +200,20 @@ def table_rows(scores: Mapping[str, Any], *, metric: str = "uar") -> list[list[s
     return rows
 
 
+def mean_rows(scores: Mapping[str, Any]) -> list[list[str]]:
+    """Header and rows of every score: mean +- sd folds / sd runs, and the interval of the mean."""
+    rows = [["system", *(cell for metric in METRICS for cell in (TITLES[metric], "95 % interval"))]]
+    for system, row in scores["systems"].items():
+        cells = [system]
+        for score in (row[metric] for metric in METRICS):
+            cells += [
+                f"{_text(score['mean'])} +- {_text(score['sd_folds'])} / {_text(score['sd_runs'])}",
+                interval_text(score["interval"]),
+            ]
+        rows.append(cells)
+    return rows
+
+
 def pooled_rows(scores: Mapping[str, Any]) -> list[list[str]]:
     """Header and rows of the scores over the utterances of all folds together, each with its interval."""
     rows = [["system", *(f"pooled {TITLES[metric]}" for metric in METRICS)]]

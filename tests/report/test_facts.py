@@ -53,7 +53,7 @@ def test_both_reports_tell_every_text_and_table(
     options = ["--exp", exp, "--protocol_dir", exp / "protocol", "--out", out, "--html", html]
     assert main(["report", *map(str, options), "--title", "Title", "--command", "./run.sh"]) == 0
 
-    tables = (facts.scores, facts.pooled, facts.folds, facts.costs, facts.environment)
+    tables = (facts.scores, facts.means, facts.pooled, facts.folds, facts.costs, facts.environment)
     told = [facts.summary, facts.time, facts.hashes, facts.command, *facts.protocol]
     told += [table.caption for table in tables]
     told += [cell for table in tables for row in (table.header, *table.rows) for cell in row]

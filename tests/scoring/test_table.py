@@ -14,7 +14,7 @@ from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.scoring.emotion import METRICS, metrics_of_counts, scores_of_counts
 from sertoolkit.scoring.members import read_members
 from sertoolkit.scoring.significance import Resamples, draw_speakers, interval
-from sertoolkit.scoring.table import format_columns, format_table, score_members, summarise
+from sertoolkit.scoring.table import format_columns, format_table, mean_rows, score_members, summarise
 
 FOLDS = ("fold-01", "fold-02", "fold-03")
 
@@ -176,3 +176,16 @@ def test_column_names_of_several_words_take_several_lines() -> None:
         "-------------",
         "mp-1    0.100",
     ]
+
+
+def test_every_score_stands_in_a_table_with_both_spreads_and_its_interval(many_folds: np.ndarray) -> None:
+    row = summarise(many_folds, Resamples([1] * 8))
+
+    header, cells = mean_rows({"systems": {"mp-2": row}})
+
+    assert header[1::2] == ["accuracy", "UAR", "macro F1", "weighted F1"]
+    for place, metric in enumerate(METRICS):
+        score = row[metric]
+        mean_and_spreads, limits = cells[1 + 2 * place : 3 + 2 * place]
+        assert mean_and_spreads == f"{score['mean']:.3f} +- {score['sd_folds']:.3f} / {score['sd_runs']:.3f}"
+        assert limits == f"[{score['interval'][0]:.3f}, {score['interval'][1]:.3f}]"
