@@ -25,7 +25,9 @@ a missing member is an error that names it.
 
 Predictions of any other toolkit stand in the same table: NAME=FILE, a table parted by tabs with the columns
 utt_id and predicted, for the test sets of all folds together. The truth is taken from the protocol. Give a name
-several files where there were several runs.
+several files where there were several runs. Ids are those of the data dir (Ses04F-Ses04M_impro01_F003), or all
+without the speaker in front (Ses04M_impro01_F003); predicted is a class of the protocol (anger) or a label of the
+corpus that it maps to one (ang).
 
 Of systems that transcribe (head `joint`) --text adds the recogniser's error rates before and after joint training on the
 same test utterances."""
