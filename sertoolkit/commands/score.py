@@ -129,7 +129,7 @@ def score_chosen(
     if args.exp is None and not args.predictions:
         raise ConfigError("nothing to score: give --exp, --predictions or both")
     members = read_chosen(args, resolved) if args.exp else []
-    files = [_parse_prediction(text) for text in args.predictions]
+    files = [parse_prediction(text) for text in args.predictions]
     for name, _ in files:
         if name in {MOST_FREQUENT, RANDOM, *(member.system for member in members)}:
             raise ConfigError(f"--predictions {name}=...: the table has a system {name}; choose another name")
@@ -167,7 +167,13 @@ def chosen_folds(args: argparse.Namespace) -> list[str] | None:
     return [fold for fold in args.folds.split() if fold != "all"] or None
 
 
-def _parse_prediction(text: str) -> tuple[str, Path]:
+def parse_prediction(text: str) -> tuple[str, Path]:
+    """Name and file of one of ``--predictions``.
+
+    Raises:
+        ConfigError: if it is not NAME=FILE
+
+    """
     from sertoolkit.corpus.lists import fault_of_id
     from sertoolkit.errors import ConfigError
 
