@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def test_how_it_was_made_is_written(report: Callable[..., str], resolved: Resolv
         "seeds 1 2: 6 trainings",
         resolved.hash,
         "| torch |",
+        *(f"| {name} | {metadata.version(name)} |" for name in ("scipy", "sentencepiece", "python-stretch")),
         "| commit |",
     ):
         assert part in text
