@@ -99,7 +99,7 @@ class Confused:
 
     def unit(self, results: Results) -> str:
         """Name of what is compared."""
-        return "of the shares"
+        return "share"
 
     def fits(self, results: Results) -> bool:
         """Whether all that it compares is there."""
@@ -149,7 +149,7 @@ class Apart:
 
     def unit(self, results: Results) -> str:
         """Name of what is compared."""
-        return "of the shares"
+        return "share"
 
     def fits(self, results: Results) -> bool:
         """Whether all that it compares is there."""

@@ -268,7 +268,7 @@ def verdict_notes(tests: Mapping[str, Any]) -> list[str]:
         f" the claims ask for. Shown (better, worse): corrected p of Wilcoxon's test at most {ALPHA}. Not shown is not"
         " refuted.",
         f"Cannot be shown: even if all folds agreed, the corrected p could not reach {ALPHA}. Uncorrected, Wilcoxon's p"
-        f" over {folds} folds is never below {_p(min(1.0, 2.0 ** (1 - folds)))}. More folds are needed: other test"
+        f" over {_folds(folds)} is never below {_p(min(1.0, 2.0 ** (1 - folds)))}. More folds are needed: other test"
         " speakers, or each tested alone.",
     ]
     if not any(r["verdict"] == IMPOSSIBLE for r in (*tests["against_baseline"], *tests["further"])):
@@ -310,7 +310,13 @@ def _sentence(record: Mapping[str, Any]) -> str:
 
 
 def _impossible(record: Mapping[str, Any]) -> str:
-    return f"{IMPOSSIBLE} by {record['num_folds']} folds: corrected p at least {_p(record['smallest_holm'])}"
+    return (
+        f"{IMPOSSIBLE} by {_folds(record['num_folds'])} (corrected p at least {_p(record['smallest_holm'])})"
+    )
+
+
+def _folds(count: int) -> str:
+    return f"{count} fold" if count == 1 else f"{count} folds"
 
 
 def _p(value: float | None) -> str:

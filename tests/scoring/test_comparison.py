@@ -124,7 +124,7 @@ def test_five_folds_of_ten_speakers_have_intervals_and_a_verdict_that_names_what
     (record,), (other,) = sessions["against_baseline"], alone["against_baseline"]
     assert record["difference"] == pytest.approx(other["difference"])
     assert record["interval"] == pytest.approx(other["interval"])  # equal speakers: their plain bootstrap
-    assert verdict_rows(sessions)[1][-1] == "cannot be shown by 5 folds: corrected p at least 0.062"
+    assert verdict_rows(sessions)[1][-1] == "cannot be shown by 5 folds (corrected p at least 0.062)"
     assert any("over 5 folds is never below 0.062" in note for note in verdict_notes(sessions))
 
 
