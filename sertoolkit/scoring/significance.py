@@ -67,11 +67,11 @@ class Resamples:
         self._cases: list[np.ndarray] = []
         self._case_of = np.zeros((len(self._times), len(sizes)), dtype=np.int64)  # (B, F), counted through
         for place, part in enumerate(self.folds):
-            cases, index = np.ones((1, 1), dtype=np.int64), 0
+            cases = np.ones((1, 1), dtype=np.int64)
             if part.stop - part.start > 1:
                 cases, index = np.unique(self._times[:, part], axis=0, return_inverse=True)
-                index = index.ravel()
-            self._case_of[:, place] = index + sum(map(len, self._cases))
+                self._case_of[:, place] = index.ravel()
+            self._case_of[:, place] += sum(map(len, self._cases))
             self._cases.append(cases)
 
     def cases(self, counts: np.ndarray) -> np.ndarray:
