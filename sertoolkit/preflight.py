@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 
 from sertoolkit import registry
+from sertoolkit.cli import Parser
+from sertoolkit.commands.score import parse_prediction
 from sertoolkit.config import from_dict, load_config
 from sertoolkit.corpus.protocol import load_protocol
 from sertoolkit.encoders.base import Encoder
@@ -23,6 +26,14 @@ from sertoolkit.training.config import AsrConfig, SerConfig
 from sertoolkit.training.ranks import need_gpus
 
 Config = TypeVar("Config", AsrConfig, SerConfig)
+
+
+class _Handed(Parser):
+    """Its errors are faults among others."""
+
+    def error(self, message: str) -> None:
+        """Raise."""
+        raise ConfigError(message)
 
 
 class Preflight:
@@ -126,6 +137,20 @@ class Preflight:
             for word in words
             if not re.fullmatch(r"0|[1-9]\d{0,17}", word, re.ASCII)
         ]
+
+    def check_arguments(self, command: str, text: str) -> None:
+        """Check the words that a recipe hands on to a command: its parser takes them, files of predictions are there."""
+        where = f"--{command}_args"
+        with self._noting(where):
+            module = importlib.import_module(f"sertoolkit.commands.{command}")
+            parser = _Handed(prog=where, add_help=False, allow_abbrev=False)
+            module.add_arguments(parser)
+            for action in parser._actions:
+                action.required = False  # the recipe gives them
+            given = parser.parse_args(text.split())
+            for name, path in map(parse_prediction, getattr(given, "predictions", [])):
+                if not path.is_file():
+                    self.faults.append(f"{where}: --predictions {name}={path}: no such file")
 
     def check_protocol(self, path: Path) -> None:
         """Check a protocol's YAML."""

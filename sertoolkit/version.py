@@ -13,9 +13,12 @@ PACKAGES = (
     "torch",
     "torchaudio",
     "numpy",
+    "scipy",
     "kaldiio",
     "soundfile",
+    "python-stretch",
     "opensmile",
+    "sentencepiece",
     "scikit-learn",
     "safetensors",
 )

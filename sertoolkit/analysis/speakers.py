@@ -1,4 +1,4 @@
-"""Results by speaker; in leave-one-speaker-out folds, the test set of a fold is one speaker."""
+"""Results by test speaker, also where folds test several."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from typing import Any
 import numpy as np
 
 from sertoolkit.analysis.figures import COLOURS, plain_axes, save_figure
-from sertoolkit.corpus.protocol import Fold
-from sertoolkit.scoring.emotion import METRICS
+from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.scoring.emotion import METRICS, scores_of_counts
+from sertoolkit.scoring.table import Counts, scored_folds
 
 
-def speaker_rows(members: Mapping[str, Any], folds: Mapping[str, Fold]) -> list[dict[str, Any]]:
-    """Scores of each system and speaker, averaged over seeds.
+def speaker_rows(counts: Counts, resolved: ResolvedProtocol) -> list[dict[str, Any]]:
+    """Scores of each system over the test utterances of each speaker, averaged over seeds.
 
     Args:
-        members: system -> fold -> seed -> scores, as the table's ``members``
-        folds: by name
+        counts: of :func:`sertoolkit.scoring.table.count_speakers`
+        resolved: the protocol
 
     Returns:
         dicts with ``system speaker fold num_utts`` and the metrics
 
     """
     rows = []
-    for system, by_fold in members.items():
-        for name, runs in by_fold.items():
-            row = {"system": system, "speaker": "+".join(folds[name].speakers_of("test")), "fold": name}
-            row["num_utts"] = len(folds[name].test)
-            rows.append(
-                row | {metric: float(np.mean([run[metric] for run in runs.values()])) for metric in METRICS}
-            )
+    for system, found in counts.items():
+        for name, fold in scored_folds(found, resolved).items():
+            for speaker in fold.speakers_of("test"):
+                runs = list(found[speaker].values())
+                scores = [scores_of_counts(table) for table in runs]
+                row = {"system": system, "speaker": speaker, "fold": name, "num_utts": int(runs[0].sum())}
+                rows.append(
+                    row | {metric: float(np.mean([run[metric] for run in scores])) for metric in METRICS}
+                )
     return rows
 
 

@@ -258,8 +258,9 @@ def _layers(a: _Analysis) -> str:
 def _speakers(a: _Analysis) -> str:
     from sertoolkit.analysis.speakers import plot_speakers, speaker_rows
     from sertoolkit.scoring.emotion import MOST_FREQUENT
+    from sertoolkit.scoring.table import count_speakers
 
-    rows = speaker_rows(a.scores["members"], a.resolved.folds)
+    rows = speaker_rows(count_speakers(a.members, a.resolved), a.resolved)
     a.write_rows("speakers", rows)
     mine = {row["speaker"]: row["accuracy"] for row in rows if row["system"] == a.best[-1]}
     path = a.note(

@@ -10,7 +10,7 @@ HELP = """Check the settings of a recipe before its first stage; what is given i
 
 All faults are printed at once, one a line, and the exit code is 2: a wrong key or value in the YAML, unknown systems,
 heads, encoders, frontends, folds, wrong seeds, layers that the recogniser does not have, a frontend that it does not read,
-GPUs that are not there.
+GPUs that are not there, options that a later command does not have.
 Where all is well, the systems that read layers of a recogniser are named. ser.sh and asr.sh call this.
 
   sertoolkit check-recipe --ser_config conf/ser.yaml --systems "mp-2 rnn-2" --folds all --seeds "1 2" --asr_exp exp/asr
@@ -18,6 +18,9 @@ Where all is well, the systems that read layers of a recogniser are named. ser.s
 
 REPORTS_PLUGINS = True
 """Wrong plugin files are faults among others: not `sertoolkit` loads them, but this command."""
+
+HANDED_ON = ("score", "analyse", "report")
+"""Commands that a recipe hands options on to"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--asr_recipe", type=Path, metavar="DIR", help="recipe that makes it where it is missing"
     )
+    for command in HANDED_ON:
+        parser.add_argument(
+            f"--{command}_args", metavar="OPTIONS", help=f"what the recipe hands on to `sertoolkit {command}`"
+        )
     parser.add_argument("--feats", metavar="ark|on_the_fly", help="features of the recogniser's training set")
     parser.add_argument("--token_type", metavar="KIND", help="tokens of the recogniser")
     parser.add_argument("--ngpu", type=int, default=0, metavar="N", help="GPUs that this machine must have")
@@ -69,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.asr_config and (config := check.load(AsrConfig, args.asr_config, args.set)):
         check.check_encoder(config, args.asr_frontend)
         check.check_augment(config, args.feats)
+    for command in HANDED_ON:
+        check.check_arguments(command, getattr(args, f"{command}_args") or "")
     if args.ngpu > 0:
         check.check_gpus(args.ngpu)
     systems = check.words("systems", args.systems) if args.systems is not None else None

@@ -16,7 +16,7 @@ and with --html the same as one file that a browser shows, with the utterances t
 Everything is recomputed from predictions, as by `sertoolkit score`, whose options choose what is read and compared.
 Figures are linked if `sertoolkit analyse` has drawn them. A member that is missing is an error that names it; of a
 choice of --folds the report says so. With --players the HTML plays the mistaken utterances from the data dir's
-recordings; it then names their paths on this machine: leave it out of what is passed on."""
+recordings (--data_dir); it then names their paths on this machine: leave it out of what is passed on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report to write")
     parser.add_argument("--html", type=Path, metavar="FILE", help="the report as one HTML file, too")
     parser.add_argument(
-        "--players", type=Path, metavar="DIR", help="data dir whose recordings the HTML plays; default: none"
+        "--players", action="store_true", help="the HTML plays the recordings of the mistaken utterances"
     )
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="says where --players find recordings")
     parser.add_argument(
         "--ser_config", type=Path, metavar="FILE", help="of train-ser: the plugins that it names are loaded"
     )
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
 
     if args.players and not args.html:
         raise ConfigError("--players: only the HTML report plays recordings; give --html FILE too")
+    if args.players and not args.data_dir:
+        raise ConfigError("--players: a data dir says where recordings lie; give --data_dir DIR too")
     if args.ser_config is not None:
         load_ser_config(args)
     resolved = read_protocol(args.protocol_dir)
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     if args.html:
         from sertoolkit.report.html import compose_html
 
-        players = DataDir.read(args.players) if args.players else None
+        players = DataDir.read(args.data_dir) if args.players else None
         reports[args.html] = compose_html(facts, args.exp, out=args.html, players=players)
     for out, text in reports.items():
         write_text(out, text)

@@ -25,7 +25,9 @@ a missing member is an error that names it.
 
 Predictions of any other toolkit stand in the same table: NAME=FILE, a table parted by tabs with the columns
 utt_id and predicted, for the test sets of all folds together. The truth is taken from the protocol. Give a name
-several files where there were several runs.
+several files where there were several runs. Ids are those of the data dir (Ses04F-Ses04M_impro01_F003), or all
+without the speaker in front (Ses04M_impro01_F003); predicted is a class of the protocol (anger) or a label of the
+corpus that it maps to one (ang).
 
 Of systems that transcribe (head `joint`) --text adds the recogniser's error rates before and after joint training on the
 same test utterances."""
@@ -120,20 +122,20 @@ def score_chosen(
     from sertoolkit.scoring.comparison import compare_systems
     from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
     from sertoolkit.scoring.members import read_foreign
-    from sertoolkit.scoring.table import count_members, score_members
+    from sertoolkit.scoring.table import count_speakers, score_members
     from sertoolkit.scoring.transcripts import recognition_rows
     from sertoolkit.text.transcripts import read_transcripts
 
     if args.exp is None and not args.predictions:
         raise ConfigError("nothing to score: give --exp, --predictions or both")
     members = read_chosen(args, resolved) if args.exp else []
-    files = [_parse_prediction(text) for text in args.predictions]
+    files = [parse_prediction(text) for text in args.predictions]
     for name, _ in files:
         if name in {MOST_FREQUENT, RANDOM, *(member.system for member in members)}:
             raise ConfigError(f"--predictions {name}=...: the table has a system {name}; choose another name")
     members += read_foreign(files, resolved, folds=chosen_folds(args))
     scores = score_members(members, resolved)
-    counts = count_members(members, resolved)
+    counts = count_speakers(members, resolved)
     scores["tests"] = compare_systems(counts, resolved, metric=args.metric, baseline=args.baseline)
     text = read_transcripts(args.text, may_be_empty=True) if args.exp and args.text else None
     scores["recognition"] = [] if text is None else recognition_rows(args.exp, members, resolved, text)
@@ -165,7 +167,13 @@ def chosen_folds(args: argparse.Namespace) -> list[str] | None:
     return [fold for fold in args.folds.split() if fold != "all"] or None
 
 
-def _parse_prediction(text: str) -> tuple[str, Path]:
+def parse_prediction(text: str) -> tuple[str, Path]:
+    """Name and file of one of ``--predictions``.
+
+    Raises:
+        ConfigError: if it is not NAME=FILE
+
+    """
     from sertoolkit.corpus.lists import fault_of_id
     from sertoolkit.errors import ConfigError
 

@@ -17,7 +17,7 @@ from sertoolkit.config import dump_yaml, load_yaml
 from sertoolkit.corpus.protocol import ResolvedProtocol, in_words
 from sertoolkit.scoring.comparison import claim_lines, verdict_notes, verdict_rows
 from sertoolkit.scoring.members import ScoredMember
-from sertoolkit.scoring.table import NOTES, TITLES, pooled_rows, table_rows
+from sertoolkit.scoring.table import NOTES, TITLES, mean_rows, pooled_rows, table_rows
 from sertoolkit.scoring.transcripts import CAPTION, HEADER, NOTE, recognition_cells
 from sertoolkit.version import environment
 
@@ -59,9 +59,11 @@ class Facts:
     partial: str
     """which folds lack; empty if none"""
     scores: Table
+    means: Table
+    """every score, of which ``scores`` has the main ones"""
     pooled: Table
     notes: Sequence[str]
-    """on the columns of both"""
+    """on the columns of all three"""
     recognition: Table | None
     """before and after joint training, where a system transcribes; its caption says all"""
     verdicts: Verdicts | None
@@ -102,8 +104,12 @@ def collect_facts(
     """
     tests = scores.get("tests")
     header, *rows = table_rows(scores, metric=tests["metric"]) if tests else table_rows(scores)
+    mean_header, *means = mean_rows(scores)
     pooled_header, *pooled = pooled_rows(scores)
     caption = "Means over folds of each system's scores on the test sets"
+    mean_caption = (
+        "Every score: mean over folds and runs +- sd folds / sd runs, with the 95 % interval of the mean"
+    )
     pooled_caption = "Over the utterances of all folds together, with 95 % intervals"
     seconds = sum(member.meta.get("seconds") or 0 for member in members)
     config = exp / "config.yaml"
@@ -112,6 +118,7 @@ def collect_facts(
         summary=_summary(members, resolved),
         partial=_partial(members, resolved),
         scores=Table(caption=caption, header=header, rows=rows),
+        means=Table(caption=mean_caption, header=mean_header, rows=means),
         pooled=Table(caption=pooled_caption, header=pooled_header, rows=pooled),
         notes=NOTES,
         recognition=_recognition(scores.get("recognition")),

@@ -31,6 +31,7 @@ def compose_results(facts: Facts, exp: Path, *, out: Path) -> str:
         *table_lines(facts.scores),
         *(f"- {note}" for note in facts.notes),
         "",
+        *table_lines(facts.means),
         *table_lines(facts.pooled),
         *(table_lines(facts.recognition) if facts.recognition else []),
         *(_verdicts(facts.verdicts) if facts.verdicts else []),

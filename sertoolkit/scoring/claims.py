@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from sertoolkit.scoring.emotion import metrics_of_counts
+from sertoolkit.scoring.table import TITLES
 
 BASELINE = "baseline-96"  # the strongest of the paper's three, fixed in advance
 _HARD_PAIRS = (("anger", "happiness"), ("neutral", "happiness"))
@@ -27,10 +28,6 @@ class Results:
     classes: Sequence[str]
     metric: str
     """the score that systems are compared by"""
-
-    def scores(self, system: str) -> np.ndarray:
-        """Scores of a system (R, F)."""
-        return metrics_of_counts(self.counts[system])[self.metric]
 
     def shares(self, system: str, truth: str, predicted: str) -> np.ndarray:
         """Share of a class that is taken for another (R, F); NaN where a test set lacks the class."""
@@ -48,12 +45,19 @@ class Ahead:
     system: str
     reference: str
     factor: float = 1.0
+    metric: str | None = None
+    """by what; None for the score that systems are compared by"""
 
     @property
     def title(self) -> str:
         """In a few words."""
         times = f"{self.factor:g} x " if self.factor != 1 else ""
-        return f"{self.system} > {times}{self.reference}"
+        score = f" by {TITLES[self.metric]}" if self.metric else ""
+        return f"{self.system} > {times}{self.reference}{score}"
+
+    def unit(self, results: Results) -> str:
+        """Name of the score."""
+        return TITLES[self.metric or results.metric]
 
     def fits(self, results: Results) -> bool:
         """Whether all that it compares is there."""
@@ -61,7 +65,10 @@ class Ahead:
 
     def values(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
         """Scores of both (R, F); (1, F), averaged over runs, where one has more runs than the other."""
-        first, second = results.scores(self.system), self.factor * results.scores(self.reference)
+        first, second = (
+            factor * metrics_of_counts(results.counts[name])[self.metric or results.metric]
+            for name, factor in ((self.system, 1), (self.reference, self.factor))
+        )
         if first.shape != second.shape:
             return first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
         return first, second
@@ -89,6 +96,10 @@ class Confused:
     def title(self) -> str:
         """In a few words."""
         return f"{self.system}: {self.pair[0]}/{self.pair[1]} confused more than any easy pair"
+
+    def unit(self, results: Results) -> str:
+        """Name of what is compared."""
+        return "share"
 
     def fits(self, results: Results) -> bool:
         """Whether all that it compares is there."""
@@ -136,6 +147,10 @@ class Apart:
         """In a few words."""
         return f"{self.system}: {self.pair[0]} apart from {self.pair[1]}"
 
+    def unit(self, results: Results) -> str:
+        """Name of what is compared."""
+        return "share"
+
     def fits(self, results: Results) -> bool:
         """Whether all that it compares is there."""
         return self.system in results.counts and set(self.pair) <= set(results.classes)
@@ -155,6 +170,10 @@ class Apart:
         )
 
 
+# The paper's U-Acc is accuracy here and its F1 fits macro F1, as NOTES of the table say; what its W-Acc is, is open. Where
+# it says what a claim is about, that is tested; else the score that systems are compared by.
+_ACCURACY, _F1 = "accuracy", "macro_f1"
+
 Comparison = Ahead | Confused | Apart
 
 
@@ -170,16 +189,16 @@ class Claim:
 # are taken by the word: every comparison must hold.
 CLAIMS = (
     Claim(
-        "a relative gain of at least 10 % over the baseline",
-        (Ahead("progressive-2", BASELINE, 1.1),),
+        "a relative gain of at least 10 % over the baseline, in accuracy and F1",
+        tuple(Ahead("progressive-2", BASELINE, 1.1, metric) for metric in (_ACCURACY, _F1)),
     ),
     Claim(
         "anger/happiness and neutral/happiness are hard pairs, each confused more than any other (easy) pair",
         tuple(Confused("progressive-2", pair) for pair in _HARD_PAIRS),
     ),
     Claim(
-        "the mean of layer 3 alone beats the baseline (paper: p <= 0.03)",
-        (Ahead("mp-3", BASELINE),),
+        "the mean of layer 3 alone beats the baseline in accuracy (paper: p <= 0.03)",
+        (Ahead("mp-3", BASELINE, metric=_ACCURACY),),
     ),
     Claim(
         "a GRU on layer 2 beats the baseline (paper: p <= 0.0007)",
@@ -190,16 +209,16 @@ CLAIMS = (
         tuple(Ahead(f"rnn-{layer}", f"mp-{layer}") for layer in (1, 2, 3)),
     ),
     Claim(
-        "progressive nets are consistently ahead of the baseline",
-        tuple(Ahead(f"progressive-{layer}", BASELINE) for layer in (1, 2, 3)),
+        "progressive nets are consistently ahead of the baseline in accuracy",
+        tuple(Ahead(f"progressive-{layer}", BASELINE, metric=_ACCURACY) for layer in (1, 2, 3)),
     ),
     Claim(
         "layer 2 beats the baseline in all variants",
         tuple(Ahead(f"{family}-2", BASELINE) for family in ("mp", "rnn", "progressive")),
     ),
     Claim(
-        "the progressive net is ahead of fine-tuning, both on layer 2",
-        (Ahead("progressive-2", "rnn-2"),),
+        "the progressive net is ahead of fine-tuning in accuracy, both on layer 2",
+        (Ahead("progressive-2", "rnn-2", metric=_ACCURACY),),
     ),
     Claim(
         "the mean of layer 1 already names sadness and anger rightly more often than one for the other",

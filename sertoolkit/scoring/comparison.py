@@ -9,19 +9,38 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import ConfigError, suggest
-from sertoolkit.scoring.claims import BASELINE, CLAIMS, Ahead, Comparison, Results
+from sertoolkit.scoring.claims import BASELINE, CLAIMS, Ahead, Claim, Comparison, Results
 from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
-from sertoolkit.scoring.significance import ALPHA, draw_folds, holm, interval, paired_tests
-from sertoolkit.scoring.table import TITLES, Counts, format_columns, interval_text, stack
+from sertoolkit.scoring.significance import ALPHA, Resamples, holm, interval, paired_tests
+from sertoolkit.scoring.table import (
+    TITLES,
+    Counts,
+    format_columns,
+    interval_text,
+    scored_folds,
+    stack,
+    sum_folds,
+)
 
 SHOWN, OPPOSITE, NOT_SHOWN, IMPOSSIBLE = "shown", "the opposite is shown", "not shown", "cannot be shown"
 _WIDTH = 110
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Speakers:
+    """What intervals are drawn from: the test speakers, fold by fold."""
+
+    counts: Mapping[str, np.ndarray]
+    """system -> confusion counts (R, S, C, C)"""
+    sizes: Sequence[int]
+    """number of test speakers of each fold"""
 
 
 def compare_systems(
@@ -30,7 +49,7 @@ def compare_systems(
     """Test every system against the baseline, and each of the paper's claims whose systems are there.
 
     Args:
-        counts: of :func:`sertoolkit.scoring.table.count_members`
+        counts: of :func:`sertoolkit.scoring.table.count_speakers`
         resolved: the protocol
         metric: what systems are compared by, chosen before looking
         baseline: a system; ``baseline-96`` by default, where it is there
@@ -52,18 +71,22 @@ def compare_systems(
             f"--baseline {baseline}: not among the systems {', '.join(systems)}{suggest(baseline, systems)}"
         )
     results = Results(
-        counts={name: stack(counts[name]) for name in systems},
+        counts={name: stack(found) for name, found in sum_folds(counts, resolved).items() if name in systems},
         classes=resolved.protocol.classes,
         metric=metric,
     )
-    folds = [resolved.folds[name] for name in counts[systems[0]]]
+    folds = list(scored_folds(counts[systems[0]], resolved).values())
+    speakers = _Speakers(
+        counts={name: stack(counts[name]) for name in systems},
+        sizes=[len(fold.speakers_of("test")) for fold in folds],
+    )
     ratio = float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
-    claims = {claim: [c for c in claim.comparisons if _can_be_made(c, results)] for claim in CLAIMS}
+    claims = {claim: [c for c in _asked(claim, metric) if _can_be_made(c, results)] for claim in CLAIMS}
     claims = {claim: comparisons for claim, comparisons in claims.items() if comparisons}
     against: list[Comparison] = [Ahead(name, baseline) for name in systems if baseline and name != baseline]
     asked = dict.fromkeys(comparison for comparisons in claims.values() for comparison in comparisons)
     families = [against, [comparison for comparison in asked if comparison not in against]]
-    records = [_test_family(family, results, ratio) for family in families]
+    records = [_test_family(family, results, speakers, ratio) for family in families]
     verdicts = {record["title"]: record["verdict"] for family in records for record in family}
     return {
         "metric": metric,
@@ -83,6 +106,14 @@ def compare_systems(
     }
 
 
+def _asked(claim: Claim, metric: str) -> list[Comparison]:
+    """Its comparisons; one by the metric of the systems is that with the baseline and not another one beside it."""
+    return [
+        replace(c, metric=None) if isinstance(c, Ahead) and c.metric == metric else c
+        for c in claim.comparisons
+    ]
+
+
 def _can_be_made(comparison: Comparison, results: Results) -> bool:
     """Whether its systems are there, and at least one test set holds what it asks for."""
     return comparison.fits(results) and bool(_known(*comparison.values(results)).any())
@@ -93,8 +124,10 @@ def _known(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.isfinite(first - second).all(axis=0)
 
 
-def _test_family(family: Sequence[Comparison], results: Results, ratio: float) -> list[dict[str, Any]]:
-    records = [_record(comparison, results, ratio) for comparison in family]
+def _test_family(
+    family: Sequence[Comparison], results: Results, speakers: _Speakers, ratio: float
+) -> list[dict[str, Any]]:
+    records = [_record(comparison, results, speakers, ratio) for comparison in family]
     wilcoxon = holm([record["wilcoxon_p"] for record in records])
     smallest = holm([record["smallest_p"] for record in records])
     ttest = holm([1.0 if record["ttest_p"] is None else record["ttest_p"] for record in records])
@@ -104,12 +137,13 @@ def _test_family(family: Sequence[Comparison], results: Results, ratio: float) -
     return records
 
 
-def _record(comparison: Comparison, results: Results, ratio: float) -> dict[str, Any]:
+def _record(comparison: Comparison, results: Results, speakers: _Speakers, ratio: float) -> dict[str, Any]:
     """One comparison before Holm's correction.
 
     Returns:
-        ``title``, ``system``, ``sentence``, ``difference`` and its ``interval``, ``num_folds`` that have both values,
-        ``num_better``, and the p-values of :class:`sertoolkit.scoring.significance.PairedTests`
+        ``title``, ``system``, ``sentence``, ``difference`` (of what ``unit`` names) and its ``interval``,
+        ``num_folds`` that have both values, ``num_better``, and the p-values of
+        :class:`sertoolkit.scoring.significance.PairedTests`
 
     """
     first, second = comparison.values(results)
@@ -123,13 +157,26 @@ def _record(comparison: Comparison, results: Results, ratio: float) -> dict[str,
         "system": comparison.system,
         "sentence": comparison.sentence(float(first.mean()), float(second.mean())),
         "difference": float(of_folds.mean()),
-        "interval": interval(draw_folds(num_folds) @ of_folds / num_folds, num_folds),
+        "unit": comparison.unit(results),
+        "interval": _interval(comparison, results, speakers, np.flatnonzero(known).tolist()),
         "num_folds": num_folds,
         "num_better": int((of_folds.round(12) > 0).sum()),
         "wilcoxon_p": tests.wilcoxon_p,
         "smallest_p": tests.smallest_p,
         "ttest_p": tests.ttest_p,
     }
+
+
+def _interval(
+    comparison: Comparison, results: Results, speakers: _Speakers, known: Sequence[int]
+) -> tuple[float, float] | None:
+    """Of the mean difference over the folds that have one, by drawing their speakers."""
+    resamples = Resamples([speakers.sizes[place] for place in known])
+    all_folds = np.split(np.arange(sum(speakers.sizes)), np.cumsum(speakers.sizes)[:-1])
+    mine = np.concatenate([all_folds[place] for place in known])
+    drawn = {name: resamples.cases(counts[:, mine]) for name, counts in speakers.counts.items()}
+    first, second = comparison.values(replace(results, counts=drawn))
+    return interval(resamples.means((first - second).mean(axis=0)), resamples.num_speakers)
 
 
 def _verdict(record: Mapping[str, Any], *, has_opposite: bool) -> str:
@@ -182,7 +229,9 @@ def verdict_rows(tests: Mapping[str, Any]) -> list[list[str]]:
             _p(record["wilcoxon_holm"]),
             _p(record["ttest_p"]),
             _p(record["ttest_holm"]),
-            {SHOWN: "better", OPPOSITE: "worse"}.get(record["verdict"], record["verdict"]),
+            {SHOWN: "better", OPPOSITE: "worse", IMPOSSIBLE: _impossible(record)}.get(
+                record["verdict"], record["verdict"]
+            ),
         ]
         for record in tests["against_baseline"]
     ]
@@ -208,17 +257,19 @@ def claim_lines(tests: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 def verdict_notes(tests: Mapping[str, Any]) -> list[str]:
     """What was tested, and how."""
-    sizes = [len(tests["against_baseline"]), len(tests["further"])]
+    sizes, folds = [len(tests["against_baseline"]), len(tests["further"])], tests["num_folds"]
     notes = [
-        f"Systems are compared by {TITLES[tests['metric']]}, chosen in advance. Wilcoxon: signed-rank test over"
+        f"Systems are compared by {TITLES[tests['metric']]}, chosen in advance; a claim of the paper by what it names:"
+        " accuracy (its U-Acc), macro F1 for its F1; its W-Acc is open. Wilcoxon: signed-rank test over"
         " folds, seeds averaged first, two-sided; it decides. t-test: corrected resampled t-test over folds x runs"
         f" (Nadeau and Bengio 2003), a test set having {tests['test_train_ratio']:.3f} of the utterances of its"
         " training set.",
         f"Holm: corrected within a family (Holm 1979): {sizes[0]} comparisons with the baseline, {sizes[1]} more that"
         f" the claims ask for. Shown (better, worse): corrected p of Wilcoxon's test at most {ALPHA}. Not shown is not"
         " refuted.",
-        "Cannot be shown: even if all folds agreed, the corrected p could not reach it; more test speakers are"
-        " needed.",
+        f"Cannot be shown: even if all folds agreed, the corrected p could not reach {ALPHA}. Uncorrected, Wilcoxon's p"
+        f" over {_folds(folds)} is never below {_p(min(1.0, 2.0 ** (1 - folds)))}. More folds are needed: other test"
+        " speakers, or each tested alone.",
     ]
     if not any(r["verdict"] == IMPOSSIBLE for r in (*tests["against_baseline"], *tests["further"])):
         notes.pop()
@@ -252,10 +303,20 @@ def format_tests(tests: Mapping[str, Any]) -> str:
 
 def _sentence(record: Mapping[str, Any]) -> str:
     limits = f" {interval_text(record['interval'])}" if record["interval"] else ""
-    text = f"{record['sentence']} ({record['difference']:+.3f}{limits})"
+    text = f"{record['sentence']} ({record['difference']:+.3f} {record['unit']}{limits})"
     if record["verdict"] == IMPOSSIBLE:
-        return f"{text}, smallest corrected p possible {_p(record['smallest_holm'])}: {IMPOSSIBLE}"
+        return f"{text}: {_impossible(record)}"
     return f"{text}, Holm-corrected p = {_p(record['wilcoxon_holm'])}: {record['verdict']}"
+
+
+def _impossible(record: Mapping[str, Any]) -> str:
+    return (
+        f"{IMPOSSIBLE} by {_folds(record['num_folds'])} (corrected p at least {_p(record['smallest_holm'])})"
+    )
+
+
+def _folds(count: int) -> str:
+    return f"{count} fold" if count == 1 else f"{count} folds"
 
 
 def _p(value: float | None) -> str:

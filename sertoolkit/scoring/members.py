@@ -87,7 +87,8 @@ def read_foreign(
 
     Args:
         files: name of a system, and a TSV with the columns ``utt_id`` and ``predicted`` for the test sets of
-            all folds together; a name that stands n times has n runs
+            all folds together; a name that stands n times has n runs. Ids may all lack the leading ``<speaker>-`` that
+            data dirs here begin with, if they are unique without it; labels of the corpus stand for their classes
         resolved: the protocol; truth is taken from it, never from a file
         folds: names; all of the protocol by default. Utterances of other folds are left alone
 
@@ -100,23 +101,33 @@ def read_foreign(
 
     """
     chosen = choose_folds(resolved, folds)
-    tested = {utt_id for fold in resolved.folds.values() for utt_id in fold.test}
+    tested = {utt_id: fold.speakers[utt_id] for fold in resolved.folds.values() for utt_id in fold.test}
+    short = {utt_id.removeprefix(f"{speaker}-"): utt_id for utt_id, speaker in tested.items()}
+    if len(short) < len(tested):
+        short = {}  # they would not say who speaks
     members, faults = [], []
     runs: Counter[str] = Counter()
     for name, path in files:
         runs[name] += 1
         try:
-            answers = read_answers(path, resolved.protocol.classes)
+            answers = read_answers(path, resolved.protocol.classes, labels=resolved.protocol.labels)
         except DataError as error:
             faults.append(str(error))
             continue
+        if answers.keys().isdisjoint(tested):  # all or none: a mixture may hold an utterance twice
+            answers = {short.get(utt_id, utt_id): label for utt_id, label in answers.items()}
         wanted = [utt_id for fold in chosen for utt_id in resolved.folds[fold].test]
         missing = [utt_id for utt_id in wanted if utt_id not in answers]
         strange = [utt_id for utt_id in answers if utt_id not in tested]
         if missing:
             faults.append(f"{path}: {len(missing)} of {len(wanted)} utterances are missing: {_list(missing)}")
         if strange:
-            faults.append(f"{path}: {len(strange)} are in no test set of the protocol: {_list(strange)}")
+            example, speaker = next(iter(tested.items()))
+            plain = example.removeprefix(f"{speaker}-")
+            faults.append(
+                f"{path}: {len(strange)} are in no test set of the protocol: {_list(strange)}; expected ids such as"
+                f" {example}" + (f", or all of them such as {plain}" if plain != example and short else "")
+            )
         if missing or strange:
             continue
         for fold in chosen:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,13 +106,16 @@ def read_predictions(path: str | Path, classes: Sequence[str]) -> Predictions:
     )
 
 
-def read_answers(path: str | Path, classes: Sequence[str]) -> dict[str, str]:
+def read_answers(
+    path: str | Path, classes: Sequence[str], *, labels: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Read what another toolkit predicted.
 
     Args:
         path: TSV whose header names at least ``utt_id`` and ``predicted``, in any place; other columns are not
             read
         classes: of the protocol
+        labels: class by label of the corpus; such labels are taken too
 
     Returns:
         predicted class by utterance
@@ -132,6 +135,9 @@ def read_answers(path: str | Path, classes: Sequence[str]) -> dict[str, str]:
         raise DataError(
             f"{path}:1: header {' '.join(header)!r}, expected the columns utt_id and predicted (parted by tabs)"
         )
+    class_of = dict(labels or {}) | {name: name for name in classes}
+    others = [name for name in class_of if name not in classes]
+    known = ", ".join(classes) + (f" (or label {', '.join(others)})" if others else "")
     answers: dict[str, str] = {}
     faults = []
     for line, row in enumerate(rows[1:], start=2):
@@ -141,12 +147,11 @@ def read_answers(path: str | Path, classes: Sequence[str]) -> dict[str, str]:
         utt_id, label = row[header.index("utt_id")], row[header.index("predicted")]
         if utt_id in answers:
             faults.append(f"{path}:{line}: utterance {utt_id} stands again")
-        if label not in classes:
-            known = ", ".join(classes)
+        if label not in class_of:
             faults.append(
-                f"{path}:{line}: predicted {label!r} is no class of {known}{suggest(label, classes)}"
+                f"{path}:{line}: predicted {label!r} is no class of {known}{suggest(label, list(class_of))}"
             )
-        answers[utt_id] = label
+        answers[utt_id] = class_of.get(label, label)
     report_faults("predictions", faults, DataError)
     return answers
 

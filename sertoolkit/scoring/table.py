@@ -8,16 +8,16 @@ means, and ``sd runs`` the one over seeds of the folds' means.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
 import numpy as np
 
-from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.corpus.protocol import Fold, ResolvedProtocol
 from sertoolkit.scoring.emotion import METRICS, chance_rows, confusion_counts, metrics_of_counts, numbers_of
 from sertoolkit.scoring.members import ScoredMember
-from sertoolkit.scoring.significance import draw_folds, interval
+from sertoolkit.scoring.significance import Resamples, interval
 
 TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
@@ -30,8 +30,8 @@ NOTES = (
     " its average; its random row, 0.24, fits macro F1 (weighted F1 would give 0.26).",
     "sd folds: standard deviation over folds, seeds averaged first. sd runs: over seeds, folds averaged"
     " first; '-' for one seed.",
-    "95 % interval: bootstrap over folds, that is over test speakers, or sessions where folds test sessions (10,000"
-    " resamples, percentiles expanded for few values, Hesterberg 2015); '-' for fewer than six folds.",
+    "95 % interval: bootstrap over test speakers (10,000 resamples, percentiles expanded for few values, Hesterberg"
+    " 2015), also where folds test several; '-' for fewer than six speakers.",
     "pooled: of the utterances of all folds together (mean over seeds). Classes that a fold's test set"
     " lacks are left out of its UAR and F1.",
     "most-frequent names the most frequent class of the fold's training set; random draws classes with equal"
@@ -41,33 +41,72 @@ NOTES = (
 _SHORT = ("accuracy", "uar", "macro_f1")  # what fits on a screen; the files have all
 
 Counts = Mapping[str, Mapping[str, Mapping[int, np.ndarray]]]
-"""system -> fold -> seed -> confusion counts (C, C)"""
+"""system -> fold, or test speaker -> seed -> confusion counts (C, C)"""
 
 
 def count_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> Counts:
-    """Confusion counts of all members, the rows of chance first."""
+    """Confusion counts of all members by fold, the rows of chance first."""
+    return sum_folds(count_speakers(members, resolved), resolved)
+
+
+def count_speakers(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> Counts:
+    """Confusion counts of all members by test speaker, fold by fold; the rows of chance first."""
     classes = resolved.protocol.classes
-    truth = {
-        name: numbers_of([fold.truth[utt_id] for utt_id in fold.test], classes)
-        for name, fold in resolved.folds.items()
-    }
+    truth, places = {}, {}
+    for name, fold in resolved.folds.items():
+        truth[name] = numbers_of([fold.truth[utt_id] for utt_id in fold.test], classes)
+        speakers = np.array([fold.speakers[utt_id] for utt_id in fold.test])
+        places[name] = {speaker: speakers == speaker for speaker in fold.speakers_of("test")}
     counts: dict[str, dict[str, dict[int, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
+
+    def count(system: str, fold: str, seed: int, predicted: np.ndarray) -> None:
+        for speaker, mine in places[fold].items():
+            table = confusion_counts(truth[fold][mine], predicted[mine], len(classes))
+            counts[system][speaker][seed] = table
+
     scored = {member.fold for member in members}  # chance on the same folds, also of a part of the grid
     folds_scored = {name: fold for name, fold in resolved.folds.items() if name in scored}
     for system, folds in chance_rows(folds_scored, classes).items():
         for name, runs in folds.items():
             for seed, predicted in enumerate(runs, start=1):
-                counts[system][name][seed] = confusion_counts(truth[name], predicted, len(classes))
+                count(system, name, seed, predicted)
     for member in members:
-        table = confusion_counts(truth[member.fold], member.predicted, len(classes))
-        counts[member.system][member.fold][member.seed] = table
-    return {system: {name: dict(seeds) for name, seeds in folds.items()} for system, folds in counts.items()}
+        count(member.system, member.fold, member.seed, member.predicted)
+    return {
+        system: {
+            speaker: dict(found[speaker]) for fold in places.values() for speaker in fold if speaker in found
+        }
+        for system, found in counts.items()
+    }
 
 
-def stack(folds: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
-    """Confusion counts of one system (R, F, C, C), by run and fold."""
-    runs = sorted(next(iter(folds.values())))
-    return np.array([[seeds[run] for seeds in folds.values()] for run in runs])
+def sum_folds(counts: Counts, resolved: ResolvedProtocol) -> Counts:
+    """Confusion counts by fold of those of :func:`count_speakers`."""
+    return {
+        system: {
+            name: {
+                seed: np.sum([found[speaker][seed] for speaker in fold.speakers_of("test")], axis=0)
+                for seed in found[fold.speakers_of("test")[0]]
+            }
+            for name, fold in scored_folds(found, resolved).items()
+        }
+        for system, found in counts.items()
+    }
+
+
+def scored_folds(speakers: Collection[str], resolved: ResolvedProtocol) -> dict[str, Fold]:
+    """The folds that test some of these speakers, in the order of the protocol; a speaker is tested in one."""
+    return {
+        name: fold
+        for name, fold in resolved.folds.items()
+        if not set(fold.speakers_of("test")).isdisjoint(speakers)
+    }
+
+
+def stack(counts: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
+    """Confusion counts of one system (R, F, C, C) by run and fold, or (R, S, C, C) by run and speaker."""
+    runs = sorted(next(iter(counts.values())))
+    return np.array([[seeds[run] for seeds in counts.values()] for run in runs])
 
 
 def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> dict[str, Any]:
@@ -82,10 +121,12 @@ def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -
         table; see :func:`summarise`) and ``members`` (system -> fold -> seed -> scores)
 
     """
-    counts = count_members(members, resolved)
+    counts = count_speakers(members, resolved)
     protocol = resolved.protocol
-    num_folds = len({member.fold for member in members})
-    resamples = draw_folds(num_folds)
+    speakers = next(iter(counts.values()))
+    resamples = Resamples(
+        [len(fold.speakers_of("test")) for fold in scored_folds(speakers, resolved).values()]
+    )
     return {
         "protocol": {
             "name": protocol.name,
@@ -93,8 +134,8 @@ def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -
             "hash": resolved.hash,
             "num_folds": len(resolved.folds),
         },
-        "systems": {system: summarise(stack(folds), resamples) for system, folds in counts.items()},
-        "members": {system: _member_scores(folds) for system, folds in counts.items()},
+        "systems": {system: summarise(stack(found), resamples) for system, found in counts.items()},
+        "members": {system: _member_scores(folds) for system, folds in sum_folds(counts, resolved).items()},
     }
 
 
@@ -109,24 +150,23 @@ def _member_scores(folds: Mapping[str, Mapping[int, np.ndarray]]) -> dict[str, d
     }
 
 
-def summarise(counts: np.ndarray, resamples: np.ndarray) -> dict[str, Any]:
+def summarise(counts: np.ndarray, resamples: Resamples) -> dict[str, Any]:
     """One row of the table.
 
     Args:
-        counts: of one system (R, F, C, C)
-        resamples: how often each of B resamples holds each fold (B, F)
+        counts: of one system (R, S, C, C)
+        resamples: of its test speakers
 
     Returns:
         for each metric ``mean``, ``sd_folds`` and ``sd_runs`` (None where there are fewer than two), ``interval``
         of the mean, ``pooled`` over the utterances of all folds, and ``pooled_interval`` (None for fewer than six
-        folds); ``num_folds``, ``num_runs``
+        speakers); ``num_folds``, ``num_runs``
 
     """
-    num_runs, num_folds = counts.shape[:2]
-    cells = counts.reshape(num_runs, num_folds, -1)
-    resampled = (resamples @ cells).reshape(num_runs, len(resamples), *counts.shape[2:])
-    of_members, of_pools = metrics_of_counts(counts), metrics_of_counts(counts.sum(axis=1))
-    of_resamples = metrics_of_counts(resampled)
+    by_fold = np.stack([counts[:, part].sum(axis=1) for part in resamples.folds], axis=1)
+    of_members, of_pools = metrics_of_counts(by_fold), metrics_of_counts(counts.sum(axis=1))
+    of_resamples = metrics_of_counts(resamples.pools(counts))
+    of_cases = metrics_of_counts(resamples.cases(counts))
     row: dict[str, Any] = {}
     for metric in METRICS:
         of_folds, of_runs = of_members[metric].mean(axis=0), of_members[metric].mean(axis=1)
@@ -134,11 +174,11 @@ def summarise(counts: np.ndarray, resamples: np.ndarray) -> dict[str, Any]:
             "mean": float(of_folds.mean()),
             "sd_folds": _deviation(of_folds),
             "sd_runs": _deviation(of_runs),
-            "interval": interval(resamples @ of_folds / num_folds, num_folds),
+            "interval": interval(resamples.means(of_cases[metric].mean(axis=0)), resamples.num_speakers),
             "pooled": float(of_pools[metric].mean()),
-            "pooled_interval": interval(of_resamples[metric].mean(axis=0), num_folds),
+            "pooled_interval": interval(of_resamples[metric].mean(axis=0), resamples.num_speakers),
         }
-    return row | {"num_folds": num_folds, "num_runs": num_runs}
+    return row | {"num_folds": len(resamples.folds), "num_runs": len(counts)}
 
 
 def table_rows(scores: Mapping[str, Any], *, metric: str = "uar") -> list[list[str]]:
@@ -157,6 +197,20 @@ def table_rows(scores: Mapping[str, Any], *, metric: str = "uar") -> list[list[s
         cells = [_text(row[name][key]) for name in _SHORT for key in ("mean", "sd_folds", "sd_runs")]
         cells += [interval_text(row[metric]["interval"]), _text(row["uar"]["pooled"]), str(row["num_runs"])]
         rows.append([system, *cells])
+    return rows
+
+
+def mean_rows(scores: Mapping[str, Any]) -> list[list[str]]:
+    """Header and rows of every score: mean +- sd folds / sd runs, and the interval of the mean."""
+    rows = [["system", *(cell for metric in METRICS for cell in (TITLES[metric], "95 % interval"))]]
+    for system, row in scores["systems"].items():
+        cells = [system]
+        for score in (row[metric] for metric in METRICS):
+            cells += [
+                f"{_text(score['mean'])} +- {_text(score['sd_folds'])} / {_text(score['sd_runs'])}",
+                interval_text(score["interval"]),
+            ]
+        rows.append(cells)
     return rows
 
 

@@ -264,3 +264,24 @@ def test_gpus_are_counted(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
     (line,) = check("--systems", "baseline-8", "--ngpu", wanted)
     assert line.startswith(fault or "systems that read layers")
+
+
+def test_options_that_are_handed_on_are_checked_by_the_command_that_gets_them(
+    check: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    table = tmp_path / "svm.tsv"
+    wrong = [
+        f"--score_args=--metric uar --predictions svm={table}",
+        "--analyse_args=--num_utts many",
+        "--report_args=--player",
+    ]
+
+    own = ("--systems", "baseline-8")
+    assert check(*own, *wrong) == [
+        f"--score_args: --predictions svm={table}: no such file",
+        "--analyse_args: argument --num_utts: invalid int value: 'many'",
+        "--report_args: unknown option '--player'; did you mean '--players'?",
+    ]
+    table.touch()
+    right = [wrong[0], "--analyse_args=--num_utts 90", "--report_args=--players"]
+    assert check(*own, *right) == ["systems that read layers of a recogniser: none"]

@@ -193,10 +193,11 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "pack_system": "mp-3",
         "cohort": "8x",
         "ngpu": "2",
+        "score_args=--metric f2 --predictions svm=/no/svm.tsv": "",
+        "report_args=--player": "",
     }
-    output = run(
-        EMODB, toolkit, *(str(w) for name, value in given.items() for w in (f"--{name}", value)), code=2
-    )
+    words = (str(word) for name, value in given.items() for word in (f"--{name}", value) if word)
+    output = run(EMODB, toolkit, *words, code=2)
     for text in (
         "no corpus at /no/such/corpus",
         "--systems 'mp-1 rnn-2 basline-96'",
@@ -211,6 +212,8 @@ def test_wrong_settings_are_named_all_at_once_before_anything_runs(toolkit: Path
         "reads features of 'power_spectrogram', the recipe makes 'mfcc_pitch'",
         "--pack_system mp-3: not among --systems",
         "--cohort 8x: expected auto, off, or a number from 1",
+        "--score_args: argument --metric: invalid choice: 'f2'",
+        "--report_args: unknown option '--player'; did you mean '--players'?",
         "--ngpu 2: expected 0 or 1; several GPUs are for asr recipes",
     ):
         assert text in output
@@ -283,6 +286,8 @@ VARIANT = "exp/ser/variant"
         (["--ser_config", f"{EGS}/mini/ser/conf/ser.yaml"], VARIANT),
         (["--drop", __file__], VARIANT),
         (["--plugin", __file__], VARIANT),
+        (["--score_args", "--metric accuracy"], VARIANT),
+        (["--report_args", "--players", "--analyse_args", "--num_utts 90"], f"{EMODB}"),  # shown otherwise
         (["--asr_exp", "/none"], VARIANT),
         (["--systems", "rnn-2", "--ser_tag", "mine"], "exp/ser_mine"),
         (["--systems", "rnn-2", "--results", "/tmp/RESULTS.md"], "/tmp"),
@@ -299,6 +304,41 @@ def test_a_run_that_is_not_the_recipes_own_leaves_its_results_alone(
     own = f"--exp {work}/exp/ser --protocol_dir" in output
     assert own == (place == str(EMODB))
     assert (f"--out {work}/exp/ser/ser.safetensors" in output) == own
+
+
+def test_options_of_the_last_stages_are_handed_on_and_make_them_stale(toolkit: Path) -> None:
+    table = toolkit / "svm.tsv"
+    table.touch()
+    given = [
+        f"--score_args=--predictions svm={table}",
+        "--report_args",
+        "--players",
+        "--analyse_args=--num_utts 90",
+    ]
+    output = run(EMODB, toolkit, "--dry_run", "--stage", "score", *given)
+    lines = {
+        name: next(line for line in output.splitlines() if f"+ sertoolkit {name} " in line)
+        for name in ("score", "analyse", "report")
+    }
+    assert all(f"--predictions svm={table}" in lines[name] for name in ("score", "report"))
+    assert lines["analyse"].endswith(" --num_utts 90")
+    assert lines["report"].endswith(" --players")
+    assert f"--data_dir {toolkit.parent}/work/data/all" in lines["report"]
+
+    script = toolkit / "sertoolkit"  # what it is told of all stages, kept
+    script.write_text(f'#!/bin/sh\ntee "{toolkit}/plan" | "{sys.executable}" -m sertoolkit "$@"\n')
+    run(EMODB, toolkit, *given, "--status")
+    plan = (toolkit / "plan").read_text().split("\0")
+    triples = set(zip(*[iter(plan)] * 3, strict=False))
+    options = {
+        ("score", "score_args"),
+        ("analyse", "analyse_args"),
+        ("report", "score_args"),
+        ("report", "report_args"),
+    }
+    values = {"score_args": given[0][13:], "report_args": "--players", "analyse_args": "--num_utts 90"}
+    assert {(stage, "option", f"{name}={values[name]}") for stage, name in options} <= triples
+    assert {(stage, "input", str(table)) for stage in ("score", "report")} <= triples
 
 
 def test_the_packed_model_is_of_the_folds_and_seeds_of_the_run(toolkit: Path) -> None:
@@ -326,6 +366,8 @@ def test_the_papers_recipes_augment_as_it_says(toolkit: Path, recogniser: Path) 
     )
     extracted = [line for line in output.splitlines() if "+ sertoolkit extract" in line]
     assert len(extracted) == 2 and all(line.endswith("--copies 4") for line in extracted)
+    (analysed,) = [line for line in output.splitlines() if "+ sertoolkit analyse" in line]
+    assert analysed.endswith(" --num_utts 2000")
     output = run(
         EGS / "librispeech_tedlium_voxforge" / "asr", toolkit, "--dry_run", "--corpus_dir", str(toolkit)
     )

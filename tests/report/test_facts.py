@@ -53,7 +53,7 @@ def test_both_reports_tell_every_text_and_table(
     options = ["--exp", exp, "--protocol_dir", exp / "protocol", "--out", out, "--html", html]
     assert main(["report", *map(str, options), "--title", "Title", "--command", "./run.sh"]) == 0
 
-    tables = (facts.scores, facts.pooled, facts.folds, facts.costs, facts.environment)
+    tables = (facts.scores, facts.means, facts.pooled, facts.folds, facts.costs, facts.environment)
     told = [facts.summary, facts.time, facts.hashes, facts.command, *facts.protocol]
     told += [table.caption for table in tables]
     told += [cell for table in tables for row in (table.header, *table.rows) for cell in row]
@@ -80,10 +80,14 @@ def test_players_are_made_of_a_data_dir_that_is_named(
 
     assert main([*report, "--html", str(html)]) == 0
     assert "a.wav" not in html.read_text()
-    assert main([*report, "--html", str(html), "--players", str(tmp_path / "data")]) == 0
+    assert main([*report, "--html", str(html), "--data_dir", str(tmp_path / "data")]) == 0
+    assert "a.wav" not in html.read_text()
+    assert main([*report, "--html", str(html), "--data_dir", str(tmp_path / "data"), "--players"]) == 0
     assert "corpus/a.wav" in html.read_text()
-    assert main([*report, "--players", str(tmp_path / "data")]) == 2
+    assert main([*report, "--data_dir", str(tmp_path / "data"), "--players"]) == 2
     assert "give --html" in capsys.readouterr().err
+    assert main([*report, "--html", str(html), "--players"]) == 2
+    assert "give --data_dir" in capsys.readouterr().err
 
 
 def test_an_experiment_must_be_named(exp: Path, capsys: pytest.CaptureFixture[str]) -> None:

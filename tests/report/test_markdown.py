@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def test_how_it_was_made_is_written(report: Callable[..., str], resolved: Resolv
         "seeds 1 2: 6 trainings",
         resolved.hash,
         "| torch |",
+        *(f"| {name} | {metadata.version(name)} |" for name in ("scipy", "sentencepiece", "python-stretch")),
         "| commit |",
     ):
         assert part in text
@@ -115,9 +117,12 @@ def test_differences_and_verdicts_are_written(
 
     row = row_of(text[text.index("against baseline-96, by UAR") :], "mp-2")
     assert row[:4] == ["mp-2", "+0.125", "-", "3 of 3"]
-    assert row[-1] == "cannot be shown"
+    assert row[-1] == "cannot be shown by 3 folds (corrected p at least 0.250)"
     assert "- layer 2 beats the baseline in all variants: cannot be shown" in text
-    assert "  - mp-2 is above baseline-96 (+0.125), smallest corrected p possible 0.250" in text
+    assert (
+        "  - mp-2 is above baseline-96 (+0.125 UAR): cannot be shown by 3 folds (corrected p at least 0.250)"
+        in text
+    )
 
 
 def test_scores_over_all_utterances_are_written_by_every_metric(report: Callable[..., str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sertoolkit.scoring.claims import CLAIMS, Ahead, Apart, Confused, Results
+from sertoolkit.scoring.emotion import metrics_of_counts
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 #              a  h  n  s
@@ -37,6 +38,16 @@ def test_a_relative_gain_is_compared_with_a_multiple() -> None:
 
     assert (first.item(), second.item()) == pytest.approx((0.7, 0.77))
     assert claim.sentence(0.7, 0.77) == "rnn-2 gains +0.0% on mp-2, below 1.1 times it"
+
+
+def test_a_comparison_by_a_score_of_its_own_does_not_take_the_chosen_one() -> None:
+    found = results(a=COUNTS, b=np.ones((4, 4), dtype=int))
+
+    first, second = Ahead("a", "b", metric="macro_f1").values(found)
+
+    assert (first.item(), second.item()) == tuple(
+        metrics_of_counts(np.array(table))["macro_f1"] for table in (COUNTS, np.ones((4, 4), dtype=int))
+    )
 
 
 def test_systems_of_unequal_numbers_of_runs_are_compared_by_their_means() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sertoolkit.corpus.protocol import ResolvedProtocol
+from sertoolkit.config import from_dict
+from sertoolkit.corpus.data_dir import DataDir
+from sertoolkit.corpus.protocol import Protocol, ResolvedProtocol, resolve
 from sertoolkit.errors import ConfigError, DataError
 from sertoolkit.scoring.members import find_systems, read_foreign, read_members
 
@@ -236,3 +238,79 @@ def test_predictions_of_a_part_of_the_folds_are_enough_for_it(
     )
 
     assert [m.fold for m in read_foreign([("svm", path)], resolved, folds=["fold-03"])] == ["fold-03"]
+
+
+@pytest.fixture
+def iemocap() -> ResolvedProtocol:
+    """Three speakers of a corpus whose own ids lack the speaker, with raw labels as it has them."""
+    utt2emo = {
+        f"Ses0{s}F-Ses0{s}M_impro01_F00{n}": label
+        for s in (1, 2, 3)
+        for n, label in enumerate(("ang", "exc", "hap"))
+    }
+    data_dir = DataDir(
+        wav=dict.fromkeys(utt2emo, "a.wav"), utt2spk={u: u[:6] for u in utt2emo}, utt2emo=utt2emo
+    )
+    protocol = {"name": "two", "version": 1, "classes": ["anger", "happiness"]}
+    labels = {"ang": "anger", "hap": "happiness", "exc": "happiness"}
+    return resolve(from_dict(Protocol, protocol | {"labels": labels}), data_dir)
+
+
+def write_plain(path: Path, resolved: ResolvedProtocol, change: tuple[str, str] = ("", "")) -> Path:
+    """Answers by the ids and labels of the corpus: all happy; in some texts one change."""
+    tested = [u.split("-", 1)[1] for fold in resolved.folds.values() for u in fold.test]
+    text = "utt_id\tpredicted\n" + "".join(f"{u}\t{'exc' if n else 'hap'}\n" for n, u in enumerate(tested))
+    assert change[0] in text
+    path.write_text(text.replace(*change, 1))
+    return path
+
+
+def test_ids_and_labels_of_the_corpus_itself_are_taken(tmp_path: Path, iemocap: ResolvedProtocol) -> None:
+    members = read_foreign([("svm", write_plain(tmp_path / "1.tsv", iemocap))], iemocap)
+
+    assert [m.predicted.tolist() for m in members] == [[1, 1, 1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        (  # some with the speaker, some without
+            ("\nSes02M", "\nSes02F-Ses02M"),
+            (
+                "8 of 9 utterances are missing",
+                "8 are in no test set",
+                "expected ids such as Ses01F-Ses01M_impro01_F000",
+            ),
+        ),
+        (
+            ("Ses02M_impro01", "Ses02M_impro09"),
+            (
+                "1 of 9 utterances are missing: Ses02F-Ses02M_impro01_F000",
+                "1 are in no test set of the protocol: Ses02M_impro09_F000",
+                "or all of them such as Ses01M_impro01_F000",
+            ),
+        ),
+        (("\texc", "\tfru"), ("'fru' is no class of anger, happiness (or label ang, hap, exc)",)),
+    ],
+)
+def test_other_ids_and_labels_are_refused_with_an_example(
+    tmp_path: Path, iemocap: ResolvedProtocol, change: tuple[str, str], messages: tuple[str, ...]
+) -> None:
+    path = write_plain(tmp_path / "1.tsv", iemocap, change)
+
+    with pytest.raises(DataError) as caught:
+        read_foreign([("svm", path)], iemocap)
+
+    assert [part for part in messages if part not in str(caught.value)] == []
+
+
+def test_ids_that_are_not_unique_without_the_speaker_are_not_taken(
+    tmp_path: Path, resolved: ResolvedProtocol
+) -> None:
+    path = tmp_path / "1.tsv"
+    path.write_text("utt_id\tpredicted\nanger0\tanger\n")
+
+    with pytest.raises(
+        DataError, match="no test set of the protocol: anger0; expected ids such as s0-anger0$"
+    ):
+        read_foreign([("svm", path)], resolved)

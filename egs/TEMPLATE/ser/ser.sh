@@ -13,7 +13,7 @@ usage="run.sh [options]: train emotion systems on the layers of a frozen recogni
 Stages: -1 download | 0 data | 1 protocol | 2 features | 3 encode | 4 train | 5 score | 6 analyse | 7 report | 8 pack
 A run with other settings than the recipe's own (the defaults below), or with fewer systems, folds or seeds, is a variant:
 its trainings stand in the same folder, but table, figures, RESULTS.md and packed model go to EXPDIR/ser/variant; the
-recipe's own stay as they are."
+recipe's own stay as they are. --analyse_args and --report_args change what is drawn and shown, and make no variant."
 option corpus_dir:path "$RECIPE_DIR/downloads" "folder of the corpus as its publisher ships it"
 option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
@@ -44,6 +44,9 @@ option systems "baseline-64 baseline-96 baseline-128 mp-1 mp-2 mp-3 rnn-1 rnn-2 
 option folds all 'all, or e.g. "fold-01 fold-02"'
 option seeds 1 'runs of each fold, e.g. "1 2 3"'
 option plugin:path "" "file of your own heads"
+option score_args "" 'more options of sertoolkit score, for the report too, e.g. --score_args "--predictions svm=svm.tsv"'
+option analyse_args "" 'more options of sertoolkit analyse, e.g. --analyse_args "--num_utts 500"'
+option report_args "" 'more options of sertoolkit report, e.g. --report_args --players: mistakes to listen to, on this machine'
 option title "" "first line of RESULTS.md"
 option results:path "$RECIPE_DIR/RESULTS.md" "where the report goes; by default of tagged runs and variants: their folder"
 option pack_system "" "system to pack; default: the last of --systems"
@@ -62,7 +65,8 @@ lacks() {
 }
 # True where a run would not give the recipe's own results.
 is_variant() {
-  differs asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args plugin ||
+  differs asr_exp local_data_opts drop data_set protocol side_frontend asr_frontend extract_args ser_config ser_args plugin \
+    score_args ||
     lacks systems || lacks seeds || { [ "$folds" != all ] && lacks folds; }
 }
 summary=$ser_exp # table, figures, packed model
@@ -88,6 +92,9 @@ read -ra local_data_words <<<"$local_data_opts"
 read -ra data_script_names <<<"$data_scripts"
 read -ra extract_words <<<"$extract_args"
 read -ra train_cmd_words <<<"$train_cmd"
+read -ra score_words <<<"$score_args"
+read -ra analyse_words <<<"$analyse_args"
+read -ra report_words <<<"$report_args"
 read -ra system_names <<<"$systems"
 read -ra settings <<<"$ser_args"
 if [ ${#system_names[@]} -gt 0 ]; then pack_system=${pack_system:-${system_names[-1]}}; fi
@@ -95,6 +102,10 @@ changes=()
 for setting in "${settings[@]}"; do changes+=(--set "$setting"); done
 if [ -n "$plugin" ]; then changes+=(--plugin "$plugin"); fi
 scored=(--exp "$summary" --protocol_dir "$protocol_dir" --systems "$systems" --folds "$folds" --seeds "$seeds")
+foreign=() # files of predictions
+for word in "${score_words[@]}"; do
+  if [ -f "${word##*=}" ]; then foreign+=("${word##*=}"); fi
+done
 plugins=(--ser_config "$ser_config" "${changes[@]}") # those of the YAML and that of --plugin
 
 add_stage -1 download "fetch the corpus" "$datadir"
@@ -128,19 +139,20 @@ if [ "$with_recogniser" = true ]; then stage_inputs "$layers" "$encoder" "$asr_f
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "${system_names[@]/#/$ser_exp/}"
 add_stage 5 score "print the table" "$summary"
-stage_options systems folds seeds
-stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}"
+stage_options systems folds seeds score_args
+stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}" "${foreign[@]}"
 stage_outputs "$summary/table.tsv" "$summary/scores.json"
 add_stage 6 analyse "draw what heads hear, what they confuse and whom they fail" "$summary"
-stage_options systems folds seeds
+stage_options systems folds seeds analyse_args
 stage_inputs "$protocol_dir" "$data" "${system_names[@]/#/$ser_exp/}"
 if [ "$with_recogniser" = true ]; then stage_inputs "$layers"; fi
 if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi
 stage_outputs "$summary/analysis"
 add_stage 7 report "write RESULTS.md and report.html" "$summary"
-stage_options systems folds seeds title
-stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}" "$summary/analysis"
-if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi # its heads say what they need
+stage_options systems folds seeds title score_args report_args
+stage_inputs "$protocol_dir" "$data/text" "${system_names[@]/#/$ser_exp/}" "$summary/analysis" "${foreign[@]}"
+if [[ " $report_args " == *" --players "* ]]; then stage_inputs "$data"; fi # where recordings lie
+if [ -n "$plugin" ]; then stage_inputs "$plugin"; fi                        # its heads say what they need
 stage_outputs "$results" "$summary/report.html"
 add_stage 8 pack "put one system into one file" "$summary"
 stage_options pack_system folds seeds
@@ -160,7 +172,11 @@ preflight() {
   # Stage encode runs here; where --train_cmd starts the training elsewhere, the GPU there counts.
   if [ "$ngpu" = 1 ] && { { will_run encode && [ "$with_recogniser" = true ]; } ||
     { will_run train && [ ${#train_cmd_words[@]} = 0 ]; }; }; then checked+=(--ngpu 1); fi
-  if will_run protocol || will_run features || will_run encode || will_run train; then
+  if will_run score || will_run report; then checked+=(--score_args="$score_args"); fi
+  if will_run analyse; then checked+=(--analyse_args="$analyse_args"); fi
+  if will_run report; then checked+=(--report_args="$report_args"); fi
+  if will_run protocol || will_run features || will_run encode || will_run train ||
+    [ -n "$score_args$analyse_args$report_args" ]; then
     check sertoolkit check-recipe "${checked[@]}"
   fi
   case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1; several GPUs are for asr recipes" ;; esac
@@ -223,16 +239,17 @@ stage_score() {
     run mkdir -p "$summary"
     for name in "${system_names[@]}" config.yaml environment.yaml; do run ln -sfnT "../$name" "$summary/$name"; done
   fi
-  run sertoolkit score "${scored[@]}" --text "$data/text"
+  run sertoolkit score "${score_words[@]}" "${scored[@]}" --text "$data/text"
 }
 stage_analyse() {
   local more=(--data_dir "$data" "${plugins[@]}")
   if [ "$with_recogniser" = true ]; then more+=(--layers "$layers" --asr_exp "$frozen"); fi
-  run sertoolkit analyse "${scored[@]}" "${more[@]}"
+  run sertoolkit analyse "${scored[@]}" "${more[@]}" "${analyse_words[@]}"
 }
 stage_report() {
-  run sertoolkit report "${scored[@]}" --text "$data/text" --out "$results" --html "$summary/report.html" \
-    "${plugins[@]}" --title "${title:-$RECIPE}" --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}"
+  run sertoolkit report "${score_words[@]}" "${scored[@]}" --text "$data/text" --data_dir "$data" --out "$results" \
+    --html "$summary/report.html" "${plugins[@]}" --title "${title:-$RECIPE}" \
+    --command "${SERTOOLKIT_COMMAND//"$corpus_dir"/CORPUS_DIR}" "${report_words[@]}"
 }
 stage_pack() {
   local recogniser=()

@@ -15,6 +15,6 @@ exec bash "$MAIN_ROOT/egs/TEMPLATE/ser/ser.sh" \
   --setup --train_cmd="$train_cmd" --corpus_dir "${SERTOOLKIT_CORPORA:-$RECIPE_DIR/downloads}" \
   --asr_exp "$MAIN_ROOT/egs/librispeech_tedlium_voxforge/asr/exp/asr" \
   --protocol "$MAIN_ROOT/conf/protocols/iemocap4-consensus.yaml" \
-  --extract_args "--copies 4" --seeds "1 2 3 4 5 6 7 8 9 10" \
+  --extract_args "--copies 4" --analyse_args "--num_utts 2000" --seeds "1 2 3 4 5 6 7 8 9 10" \
   --title "IEMOCAP, four classes" \
   -- "$@"
