@@ -275,7 +275,7 @@ VARIANT = "exp/ser/variant"
     ("changes", "place"),
     [
         ([], f"{EMODB}"),
-        (["--seeds", "1 2"], f"{EMODB}"),  # more than the recipe's own
+        (["--seeds", "1 2 3 4"], f"{EMODB}"),  # more than the recipe's own
         (["--ser_config", f"{EMODB}/local/../conf/ser.yaml"], f"{EMODB}"),  # the recipe's own
         (["--systems", "rnn-2"], VARIANT),
         (["--folds", "fold-01"], VARIANT),
