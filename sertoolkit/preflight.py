@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import re
@@ -26,6 +27,13 @@ from sertoolkit.training.config import AsrConfig, SerConfig
 from sertoolkit.training.ranks import need_gpus
 
 Config = TypeVar("Config", AsrConfig, SerConfig)
+
+# Options of score, analyse and report that recipes give them.
+_RECIPES_OWN = frozenset(
+    {"exp", "protocol_dir", "systems", "folds", "seeds", "text", "out", "html", "data_dir"}
+    | {"layers", "asr_exp", "ser_config", "set", "plugin", "title", "command"}
+)
+_OF_SCORES = frozenset({"metric", "baseline", "predictions"})
 
 
 class _Handed(Parser):
@@ -146,9 +154,16 @@ class Preflight:
             parser = _Handed(prog=where, add_help=False, allow_abbrev=False)
             module.add_arguments(parser)
             for action in parser._actions:
-                action.required = False  # the recipe gives them
-            given = parser.parse_args(text.split())
-            for name, path in map(parse_prediction, getattr(given, "predictions", [])):
+                action.required, action.default = False, argparse.SUPPRESS  # the recipe gives them
+            given = vars(parser.parse_args(text.split()))
+            for name in sorted(given.keys() & _RECIPES_OWN):
+                self.faults.append(f"{where}: --{name} is given by the recipe; use the recipe's own options")
+            if command == "report":
+                for name in sorted(given.keys() & _OF_SCORES):
+                    self.faults.append(
+                        f"{where}: --{name} would differ from the table; give it by --score_args"
+                    )
+            for name, path in map(parse_prediction, given.get("predictions", [])):
                 if not path.is_file():
                     self.faults.append(f"{where}: --predictions {name}={path}: no such file")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sertoolkit.corpus.protocol import Fold, ResolvedProtocol, seen_sentences
+from sertoolkit.corpus.protocol import Fold, ResolvedProtocol, seen_sentences, words_of
 from sertoolkit.scoring.emotion import METRICS, confusion_counts, numbers_of, scores_of_counts
 from sertoolkit.scoring.members import ScoredMember
 
@@ -22,7 +22,8 @@ def sentence_rows(
 ) -> list[dict[str, Any]]:
     """Scores of each system over all test utterances of one kind together, averaged over seeds.
 
-    The kinds are ``seen`` and ``unseen``: whether the same words are said in the fold's training set; and for utterances
+    The kinds are ``seen`` and ``unseen``: whether the same words are said in the fold's training set, of utterances with
+    words; and for utterances
     whose id tells, as those of IEMOCAP do, ``scripted`` and ``improvised``: speakers say a script's lines with small
     changes, which make a sentence ``unseen``.
 
@@ -60,7 +61,7 @@ def _kinds(fold: Fold, text: Mapping[str, str]) -> Iterator[tuple[str, np.ndarra
     plays = [_PLAY.search(utt_id) for utt_id in fold.test]
     kinds = {
         "seen": [utt_id in seen for utt_id in fold.test],
-        "unseen": [utt_id not in seen for utt_id in fold.test],
+        "unseen": [utt_id not in seen and words_of(text, utt_id) != "" for utt_id in fold.test],
         **{said: [play is not None and play[1] == word for play in plays] for word, said in _SAID.items()},
     }
     for said, mine in kinds.items():

@@ -11,7 +11,7 @@ import numpy as np
 from sertoolkit.analysis.figures import COLOURS, plain_axes, save_figure
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.scoring.emotion import METRICS, scores_of_counts
-from sertoolkit.scoring.table import Counts, scored_folds
+from sertoolkit.scoring.table import Counts
 
 
 def speaker_rows(counts: Counts, resolved: ResolvedProtocol) -> list[dict[str, Any]]:
@@ -25,16 +25,14 @@ def speaker_rows(counts: Counts, resolved: ResolvedProtocol) -> list[dict[str, A
         dicts with ``system speaker fold num_utts`` and the metrics
 
     """
+    fold_of = {speaker: name for name, fold in resolved.folds.items() for speaker in fold.speakers_of("test")}
     rows = []
     for system, found in counts.items():
-        for name, fold in scored_folds(found, resolved).items():
-            for speaker in fold.speakers_of("test"):
-                runs = list(found[speaker].values())
-                scores = [scores_of_counts(table) for table in runs]
-                row = {"system": system, "speaker": speaker, "fold": name, "num_utts": int(runs[0].sum())}
-                rows.append(
-                    row | {metric: float(np.mean([run[metric] for run in scores])) for metric in METRICS}
-                )
+        for speaker, runs in found.items():
+            scores = [scores_of_counts(table) for table in runs.values()]
+            row = {"system": system, "speaker": speaker, "fold": fold_of[speaker]}
+            row["num_utts"] = int(next(iter(runs.values())).sum())
+            rows.append(row | {metric: float(np.mean([run[metric] for run in scores])) for metric in METRICS})
     return rows
 
 

@@ -122,7 +122,7 @@ def score_chosen(
     from sertoolkit.scoring.comparison import compare_systems
     from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
     from sertoolkit.scoring.members import read_foreign
-    from sertoolkit.scoring.table import count_speakers, score_members
+    from sertoolkit.scoring.table import count_members, score_members
     from sertoolkit.scoring.transcripts import recognition_rows
     from sertoolkit.text.transcripts import read_transcripts
 
@@ -135,7 +135,7 @@ def score_chosen(
             raise ConfigError(f"--predictions {name}=...: the table has a system {name}; choose another name")
     members += read_foreign(files, resolved, folds=chosen_folds(args))
     scores = score_members(members, resolved)
-    counts = count_speakers(members, resolved)
+    counts = count_members(members, resolved)
     scores["tests"] = compare_systems(counts, resolved, metric=args.metric, baseline=args.baseline)
     text = read_transcripts(args.text, may_be_empty=True) if args.exp and args.text else None
     scores["recognition"] = [] if text is None else recognition_rows(args.exp, members, resolved, text)

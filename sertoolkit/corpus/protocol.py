@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -274,6 +275,12 @@ def audit(folds: Sequence[Fold], classes: Iterable[str]) -> None:
     report_faults("folds", faults, DataError)
 
 
+def words_of(text: Mapping[str, str], utt_id: str) -> str:
+    """Words of an utterance without case, punctuation and events such as [LAUGHTER]; empty where it has none."""
+    plain = _NO_WORDS.sub(" ", unicodedata.normalize("NFC", text.get(utt_id, "")))
+    return " ".join(plain.casefold().split())
+
+
 def seen_sentences(fold: Fold, text: Mapping[str, str]) -> list[str]:
     """Test utterances whose sentence is spoken in the training set too.
 
@@ -281,15 +288,11 @@ def seen_sentences(fold: Fold, text: Mapping[str, str]) -> list[str]:
 
     Args:
         fold: one fold
-        text: sentence of each utterance; case, punctuation and events such as [LAUGHTER] do not count
+        text: sentence of each utterance, compared by its words
 
     """
-
-    def words(utt_id: str) -> str:
-        return " ".join(_NO_WORDS.sub(" ", text.get(utt_id, "")).casefold().split())
-
-    known = {words(utt_id) for utt_id in fold.train} - {""}
-    return [utt_id for utt_id in fold.test if words(utt_id) in known]
+    known = {words_of(text, utt_id) for utt_id in fold.train} - {""}
+    return [utt_id for utt_id in fold.test if words_of(text, utt_id) in known]
 
 
 def resolve(protocol: Protocol, data_dir: DataDir) -> ResolvedProtocol:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,11 @@ from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import ConfigError, suggest
 from sertoolkit.scoring.claims import BASELINE, CLAIMS, Ahead, Claim, Comparison, Results
 from sertoolkit.scoring.emotion import MOST_FREQUENT, RANDOM
-from sertoolkit.scoring.significance import ALPHA, Resamples, holm, interval, paired_tests
-from sertoolkit.scoring.table import (
-    TITLES,
-    Counts,
-    format_columns,
-    interval_text,
-    scored_folds,
-    stack,
-    sum_folds,
-)
+from sertoolkit.scoring.significance import ALPHA, draw_folds, holm, interval, paired_tests
+from sertoolkit.scoring.table import TITLES, Counts, format_columns, interval_text, stack
 
 SHOWN, OPPOSITE, NOT_SHOWN, IMPOSSIBLE = "shown", "the opposite is shown", "not shown", "cannot be shown"
 _WIDTH = 110
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Speakers:
-    """What intervals are drawn from: the test speakers, fold by fold."""
-
-    counts: Mapping[str, np.ndarray]
-    """system -> confusion counts (R, S, C, C)"""
-    sizes: Sequence[int]
-    """number of test speakers of each fold"""
 
 
 def compare_systems(
@@ -49,7 +31,7 @@ def compare_systems(
     """Test every system against the baseline, and each of the paper's claims whose systems are there.
 
     Args:
-        counts: of :func:`sertoolkit.scoring.table.count_speakers`
+        counts: of :func:`sertoolkit.scoring.table.count_members`
         resolved: the protocol
         metric: what systems are compared by, chosen before looking
         baseline: a system; ``baseline-96`` by default, where it is there
@@ -71,22 +53,18 @@ def compare_systems(
             f"--baseline {baseline}: not among the systems {', '.join(systems)}{suggest(baseline, systems)}"
         )
     results = Results(
-        counts={name: stack(found) for name, found in sum_folds(counts, resolved).items() if name in systems},
+        counts={name: stack(counts[name]) for name in systems},
         classes=resolved.protocol.classes,
         metric=metric,
     )
-    folds = list(scored_folds(counts[systems[0]], resolved).values())
-    speakers = _Speakers(
-        counts={name: stack(counts[name]) for name in systems},
-        sizes=[len(fold.speakers_of("test")) for fold in folds],
-    )
+    folds = [resolved.folds[name] for name in counts[systems[0]]]
     ratio = float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
     claims = {claim: [c for c in _asked(claim, metric) if _can_be_made(c, results)] for claim in CLAIMS}
     claims = {claim: comparisons for claim, comparisons in claims.items() if comparisons}
     against: list[Comparison] = [Ahead(name, baseline) for name in systems if baseline and name != baseline]
     asked = dict.fromkeys(comparison for comparisons in claims.values() for comparison in comparisons)
     families = [against, [comparison for comparison in asked if comparison not in against]]
-    records = [_test_family(family, results, speakers, ratio) for family in families]
+    records = [_test_family(family, results, ratio) for family in families]
     verdicts = {record["title"]: record["verdict"] for family in records for record in family}
     return {
         "metric": metric,
@@ -124,10 +102,8 @@ def _known(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.isfinite(first - second).all(axis=0)
 
 
-def _test_family(
-    family: Sequence[Comparison], results: Results, speakers: _Speakers, ratio: float
-) -> list[dict[str, Any]]:
-    records = [_record(comparison, results, speakers, ratio) for comparison in family]
+def _test_family(family: Sequence[Comparison], results: Results, ratio: float) -> list[dict[str, Any]]:
+    records = [_record(comparison, results, ratio) for comparison in family]
     wilcoxon = holm([record["wilcoxon_p"] for record in records])
     smallest = holm([record["smallest_p"] for record in records])
     ttest = holm([1.0 if record["ttest_p"] is None else record["ttest_p"] for record in records])
@@ -137,7 +113,7 @@ def _test_family(
     return records
 
 
-def _record(comparison: Comparison, results: Results, speakers: _Speakers, ratio: float) -> dict[str, Any]:
+def _record(comparison: Comparison, results: Results, ratio: float) -> dict[str, Any]:
     """One comparison before Holm's correction.
 
     Returns:
@@ -158,25 +134,13 @@ def _record(comparison: Comparison, results: Results, speakers: _Speakers, ratio
         "sentence": comparison.sentence(float(first.mean()), float(second.mean())),
         "difference": float(of_folds.mean()),
         "unit": comparison.unit(results),
-        "interval": _interval(comparison, results, speakers, np.flatnonzero(known).tolist()),
+        "interval": interval(draw_folds(num_folds) @ of_folds / num_folds, num_folds),
         "num_folds": num_folds,
         "num_better": int((of_folds.round(12) > 0).sum()),
         "wilcoxon_p": tests.wilcoxon_p,
         "smallest_p": tests.smallest_p,
         "ttest_p": tests.ttest_p,
     }
-
-
-def _interval(
-    comparison: Comparison, results: Results, speakers: _Speakers, known: Sequence[int]
-) -> tuple[float, float] | None:
-    """Of the mean difference over the folds that have one, by drawing their speakers."""
-    resamples = Resamples([speakers.sizes[place] for place in known])
-    all_folds = np.split(np.arange(sum(speakers.sizes)), np.cumsum(speakers.sizes)[:-1])
-    mine = np.concatenate([all_folds[place] for place in known])
-    drawn = {name: resamples.cases(counts[:, mine]) for name, counts in speakers.counts.items()}
-    first, second = comparison.values(replace(results, counts=drawn))
-    return interval(resamples.means((first - second).mean(axis=0)), resamples.num_speakers)
 
 
 def _verdict(record: Mapping[str, Any], *, has_opposite: bool) -> str:

@@ -8,7 +8,7 @@ means, and ``sd runs`` the one over seeds of the folds' means.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from sertoolkit.corpus.protocol import Fold, ResolvedProtocol
 from sertoolkit.scoring.emotion import METRICS, chance_rows, confusion_counts, metrics_of_counts, numbers_of
 from sertoolkit.scoring.members import ScoredMember
-from sertoolkit.scoring.significance import Resamples, interval
+from sertoolkit.scoring.significance import draw_folds, interval
 
 TITLES = {"accuracy": "accuracy", "uar": "UAR", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
@@ -30,8 +30,8 @@ NOTES = (
     " its average; its random row, 0.24, fits macro F1 (weighted F1 would give 0.26).",
     "sd folds: standard deviation over folds, seeds averaged first. sd runs: over seeds, folds averaged"
     " first; '-' for one seed.",
-    "95 % interval: bootstrap over test speakers (10,000 resamples, percentiles expanded for few values, Hesterberg"
-    " 2015), also where folds test several; '-' for fewer than six speakers.",
+    "95 % interval: bootstrap over folds, that is over test speakers, or sessions where folds test sessions (10,000"
+    " resamples, percentiles expanded for few values, Hesterberg 2015); '-' for fewer than six folds.",
     "pooled: of the utterances of all folds together (mean over seeds). Classes that a fold's test set"
     " lacks are left out of its UAR and F1.",
     "most-frequent names the most frequent class of the fold's training set; random draws classes with equal"
@@ -41,28 +41,40 @@ NOTES = (
 _SHORT = ("accuracy", "uar", "macro_f1")  # what fits on a screen; the files have all
 
 Counts = Mapping[str, Mapping[str, Mapping[int, np.ndarray]]]
-"""system -> fold, or test speaker -> seed -> confusion counts (C, C)"""
+"""system -> fold (or test speaker) -> seed -> confusion counts (C, C)"""
 
 
 def count_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> Counts:
     """Confusion counts of all members by fold, the rows of chance first."""
-    return sum_folds(count_speakers(members, resolved), resolved)
+    return _count(members, resolved, lambda fold: {fold.name: np.ones(len(fold.test), dtype=bool)})
 
 
 def count_speakers(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> Counts:
-    """Confusion counts of all members by test speaker, fold by fold; the rows of chance first."""
-    classes = resolved.protocol.classes
-    truth, places = {}, {}
-    for name, fold in resolved.folds.items():
-        truth[name] = numbers_of([fold.truth[utt_id] for utt_id in fold.test], classes)
+    """The same by test speaker: a speaker is tested in one fold, a fold may test several."""
+
+    def places(fold: Fold) -> dict[str, np.ndarray]:
         speakers = np.array([fold.speakers[utt_id] for utt_id in fold.test])
-        places[name] = {speaker: speakers == speaker for speaker in fold.speakers_of("test")}
+        return {speaker: speakers == speaker for speaker in fold.speakers_of("test")}
+
+    return _count(members, resolved, places)
+
+
+def _count(
+    members: Sequence[ScoredMember],
+    resolved: ResolvedProtocol,
+    places: Callable[[Fold], dict[str, np.ndarray]],
+) -> Counts:
+    """Confusion counts of parts of the test sets, by the name of the part; `places` tells which rows are of it."""
+    classes = resolved.protocol.classes
+    truth, parts = {}, {}
+    for name, fold in resolved.folds.items():
+        truth[name], parts[name] = numbers_of([fold.truth[u] for u in fold.test], classes), places(fold)
     counts: dict[str, dict[str, dict[int, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
 
     def count(system: str, fold: str, seed: int, predicted: np.ndarray) -> None:
-        for speaker, mine in places[fold].items():
-            table = confusion_counts(truth[fold][mine], predicted[mine], len(classes))
-            counts[system][speaker][seed] = table
+        for part, rows in parts[fold].items():
+            table = confusion_counts(truth[fold][rows], predicted[rows], len(classes))
+            counts[system][part][seed] = table
 
     scored = {member.fold for member in members}  # chance on the same folds, also of a part of the grid
     folds_scored = {name: fold for name, fold in resolved.folds.items() if name in scored}
@@ -72,41 +84,13 @@ def count_speakers(members: Sequence[ScoredMember], resolved: ResolvedProtocol) 
                 count(system, name, seed, predicted)
     for member in members:
         count(member.system, member.fold, member.seed, member.predicted)
-    return {
-        system: {
-            speaker: dict(found[speaker]) for fold in places.values() for speaker in fold if speaker in found
-        }
-        for system, found in counts.items()
-    }
+    return {system: {part: dict(seeds) for part, seeds in found.items()} for system, found in counts.items()}
 
 
-def sum_folds(counts: Counts, resolved: ResolvedProtocol) -> Counts:
-    """Confusion counts by fold of those of :func:`count_speakers`."""
-    return {
-        system: {
-            name: {
-                seed: np.sum([found[speaker][seed] for speaker in fold.speakers_of("test")], axis=0)
-                for seed in found[fold.speakers_of("test")[0]]
-            }
-            for name, fold in scored_folds(found, resolved).items()
-        }
-        for system, found in counts.items()
-    }
-
-
-def scored_folds(speakers: Collection[str], resolved: ResolvedProtocol) -> dict[str, Fold]:
-    """The folds that test some of these speakers, in the order of the protocol; a speaker is tested in one."""
-    return {
-        name: fold
-        for name, fold in resolved.folds.items()
-        if not set(fold.speakers_of("test")).isdisjoint(speakers)
-    }
-
-
-def stack(counts: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
-    """Confusion counts of one system (R, F, C, C) by run and fold, or (R, S, C, C) by run and speaker."""
-    runs = sorted(next(iter(counts.values())))
-    return np.array([[seeds[run] for seeds in counts.values()] for run in runs])
+def stack(folds: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
+    """Confusion counts of one system (R, F, C, C), by run and fold."""
+    runs = sorted(next(iter(folds.values())))
+    return np.array([[seeds[run] for seeds in folds.values()] for run in runs])
 
 
 def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -> dict[str, Any]:
@@ -121,12 +105,10 @@ def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -
         table; see :func:`summarise`) and ``members`` (system -> fold -> seed -> scores)
 
     """
-    counts = count_speakers(members, resolved)
+    counts = count_members(members, resolved)
     protocol = resolved.protocol
-    speakers = next(iter(counts.values()))
-    resamples = Resamples(
-        [len(fold.speakers_of("test")) for fold in scored_folds(speakers, resolved).values()]
-    )
+    num_folds = len({member.fold for member in members})
+    resamples = draw_folds(num_folds)
     return {
         "protocol": {
             "name": protocol.name,
@@ -134,8 +116,8 @@ def score_members(members: Sequence[ScoredMember], resolved: ResolvedProtocol) -
             "hash": resolved.hash,
             "num_folds": len(resolved.folds),
         },
-        "systems": {system: summarise(stack(found), resamples) for system, found in counts.items()},
-        "members": {system: _member_scores(folds) for system, folds in sum_folds(counts, resolved).items()},
+        "systems": {system: summarise(stack(folds), resamples) for system, folds in counts.items()},
+        "members": {system: _member_scores(folds) for system, folds in counts.items()},
     }
 
 
@@ -150,23 +132,24 @@ def _member_scores(folds: Mapping[str, Mapping[int, np.ndarray]]) -> dict[str, d
     }
 
 
-def summarise(counts: np.ndarray, resamples: Resamples) -> dict[str, Any]:
+def summarise(counts: np.ndarray, resamples: np.ndarray) -> dict[str, Any]:
     """One row of the table.
 
     Args:
-        counts: of one system (R, S, C, C)
-        resamples: of its test speakers
+        counts: of one system (R, F, C, C)
+        resamples: how often each of B resamples holds each fold (B, F)
 
     Returns:
         for each metric ``mean``, ``sd_folds`` and ``sd_runs`` (None where there are fewer than two), ``interval``
         of the mean, ``pooled`` over the utterances of all folds, and ``pooled_interval`` (None for fewer than six
-        speakers); ``num_folds``, ``num_runs``
+        folds); ``num_folds``, ``num_runs``
 
     """
-    by_fold = np.stack([counts[:, part].sum(axis=1) for part in resamples.folds], axis=1)
-    of_members, of_pools = metrics_of_counts(by_fold), metrics_of_counts(counts.sum(axis=1))
-    of_resamples = metrics_of_counts(resamples.pools(counts))
-    of_cases = metrics_of_counts(resamples.cases(counts))
+    num_runs, num_folds = counts.shape[:2]
+    cells = counts.reshape(num_runs, num_folds, -1)
+    resampled = (resamples @ cells).reshape(num_runs, len(resamples), *counts.shape[2:])
+    of_members, of_pools = metrics_of_counts(counts), metrics_of_counts(counts.sum(axis=1))
+    of_resamples = metrics_of_counts(resampled)
     row: dict[str, Any] = {}
     for metric in METRICS:
         of_folds, of_runs = of_members[metric].mean(axis=0), of_members[metric].mean(axis=1)
@@ -174,11 +157,11 @@ def summarise(counts: np.ndarray, resamples: Resamples) -> dict[str, Any]:
             "mean": float(of_folds.mean()),
             "sd_folds": _deviation(of_folds),
             "sd_runs": _deviation(of_runs),
-            "interval": interval(resamples.means(of_cases[metric].mean(axis=0)), resamples.num_speakers),
+            "interval": interval(resamples @ of_folds / num_folds, num_folds),
             "pooled": float(of_pools[metric].mean()),
-            "pooled_interval": interval(of_resamples[metric].mean(axis=0), resamples.num_speakers),
+            "pooled_interval": interval(of_resamples[metric].mean(axis=0), num_folds),
         }
-    return row | {"num_folds": len(resamples.folds), "num_runs": len(counts)}
+    return row | {"num_folds": num_folds, "num_runs": num_runs}
 
 
 def table_rows(scores: Mapping[str, Any], *, metric: str = "uar") -> list[list[str]]:

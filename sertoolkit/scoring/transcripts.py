@@ -68,8 +68,9 @@ def recognition_rows(
             continue
         fold = resolved.folds[member.fold]
         texts = {when: _read(folder / name, fold) for when, name in TRANSCRIPTS.items()}
-        tokens = tokens_from_state(load_meta(folder / "model.safetensors")["tokens"])
-        spelt = _spell_all((*fold.train, *fold.test), text, tokens)
+        meta = load_meta(folder / "model.safetensors")
+        learnt = [utt_id for utt_id in fold.train if utt_id not in set(meta.get("emotion_alone", ()))]
+        spelt = _spell_all((*learnt, *fold.test), text, tokens_from_state(meta["tokens"]))
         references = {utt_id: spelt[utt_id] for utt_id in fold.test if utt_id in spelt}
         left_out |= set(fold.test) - set(references)
         seen = set(seen_sentences(fold, spelt))  # what CTC learns are texts as they are spelt

@@ -62,13 +62,14 @@ class JointInputs(EncoderInputs):
 
     @property
     def description(self) -> dict[str, Any]:
-        """The tokens, by which transcripts are spelt that are compared with those of the head."""
-        return {"tokens": self.recogniser.tokens.to_state()}
+        """The tokens, by which transcripts are spelt that are compared with those of the head; texts it did not learn."""
+        return {"tokens": self.recogniser.tokens.to_state(), "emotion_alone": sorted(self._refused)}
 
     def text_of(self, utt_id: str) -> str | None:
         """Transcript of an utterance, in the letters of the recogniser; None where CTC cannot learn from it.
 
-        That is so where it holds no word (``[LAUGHTER]``), the tokens cannot spell it, or a copy is too short for it.
+        That is so where it holds no word (``[LAUGHTER]``), the tokens cannot spell it, or the utterance is too short for
+        it. A copy at another tempo has the text of its utterance and a length of its own.
         """
         if utt_id not in self._spelt:
             try:
@@ -78,10 +79,10 @@ class JointInputs(EncoderInputs):
         return self._spelt[utt_id]
 
     def _learnable(self, utt_id: str) -> str:
-        text = spell(self._texts[utt_id], self.recogniser.tokens)
-        target = self.recogniser.tokens.encode(text)
-        for copy in self.copies_of(utt_id):
-            check_length(self.recogniser.encoder, self.num_frames(copy), target)
+        text = spell(
+            self._texts[utt_id if utt_id in self._texts else plain_id(utt_id)], self.recogniser.tokens
+        )
+        check_length(self.recogniser.encoder, self.num_frames(utt_id), self.recogniser.tokens.encode(text))
         return text
 
     def target_of(self, utt_id: str) -> list[int] | None:
@@ -105,8 +106,9 @@ class JointInputs(EncoderInputs):
         missing = [f"utterance {utt_id}: not in it" for utt_id in utt_ids if utt_id not in self._texts]
         report_faults(f"{self._path}", missing, DataError)
         empty = [name for name, mine in sets.items() if not any(map(self.text_of, mine))]
+        copies = [copy for utt_id in utt_ids for copy in self.copies_of(utt_id)]
         refused = [
-            f"utterance {utt_id}: {self._refused[utt_id]}" for utt_id in utt_ids if not self.text_of(utt_id)
+            f"utterance {copy}: {self._refused[copy]}" for copy in copies if self.text_of(copy) is None
         ]
         report_faults(
             f"no text that a recogniser can learn from in {', '.join(empty)}",
@@ -115,9 +117,9 @@ class JointInputs(EncoderInputs):
         )
         if refused:
             logger.info(
-                "%d of %d utterances learn emotion alone, as a recogniser cannot learn from their text:\n  %s",
+                "%d of %d utterances, copies included, learn emotion alone; CTC cannot learn from their text:\n  %s",
                 len(refused),
-                len(utt_ids),
+                len(copies),
                 "\n  ".join(refused),
             )
 
@@ -155,7 +157,8 @@ class JointTask(SerTask):
     ) -> None:
         super().__init__(model, inputs, fold, classes, **others)
         self._tokens = inputs.recogniser.tokens
-        self._text_targets = {utt_id: inputs.target_of(utt_id) for utt_id in fold.train}
+        copies = [copy for utt_id in fold.train for copy in inputs.copies_of(utt_id)]
+        self._text_targets = {copy: inputs.target_of(copy) for copy in copies}
         texts = {utt_id: inputs.text_of(utt_id) for utt_id in fold.valid}
         self._valid_texts = {utt_id: text for utt_id, text in texts.items() if text is not None}
 
@@ -167,8 +170,7 @@ class JointTask(SerTask):
         utt_ids = [self.utt_ids[index] for index in indices]
         logits, log_probs, _ = self.model.listen(*self.inputs.batch(utt_ids))
         emotion = functional.cross_entropy(logits, self.targets(utt_ids).to(logits.device))
-        known = self._text_targets  # copies have the text of their utterance
-        targets = [known[utt_id if utt_id in known else plain_id(utt_id)] for utt_id in utt_ids]
+        targets = [self._text_targets[utt_id] for utt_id in utt_ids]
         rows = [row for row, target in enumerate(targets) if target is not None]
         if not rows:
             return emotion

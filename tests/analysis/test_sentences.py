@@ -36,9 +36,10 @@ def test_ids_of_iemocap_tell_what_is_scripted(resolved: ResolvedProtocol) -> Non
             "Ses01F-Ses01F_script02_2_F001",
         )
 
-    kinds = {said: mine.tolist() for said, mine in _kinds(Fold(), {})}
+    text = dict.fromkeys(Fold.test[:2], "Well, well.") | {Fold.test[2]: "[LAUGHTER]"}
+    kinds = {said: mine.tolist() for said, mine in _kinds(Fold(), text)}
 
     assert kinds["improvised"] == [True, False, False]
     assert kinds["scripted"] == [False, True, True]
-    assert kinds["unseen"] == [True, True, True]
+    assert kinds["unseen"] == [True, True, False]  # the last has no sentence
     assert "seen" not in kinds

@@ -19,7 +19,7 @@ from sertoolkit.report.facts import collect_facts
 from sertoolkit.report.html import compose_html
 from sertoolkit.scoring.comparison import compare_systems
 from sertoolkit.scoring.members import read_members
-from sertoolkit.scoring.table import count_speakers, score_members
+from sertoolkit.scoring.table import count_members, score_members
 from sertoolkit.storage.atomic import write_text, write_yaml
 
 EVIL = "<script>alert(\"1\")</script> & 'more'"
@@ -70,7 +70,7 @@ def compose(exp: Path, add_member: Callable[..., Path], resolved: ResolvedProtoc
         members = read_members(exp, resolved, folds=folds)
         scores = score_members(members, resolved)
         if tested:
-            scores["tests"] = compare_systems(count_speakers(members, resolved), resolved)
+            scores["tests"] = compare_systems(count_members(members, resolved), resolved)
         out = exp / "report.html"
         facts = collect_facts(exp, resolved, members, scores, title=title, command="./run.sh")
         return Page(compose_html(facts, exp, out=out, players=players))

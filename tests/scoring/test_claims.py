@@ -30,14 +30,12 @@ def test_a_system_is_compared_with_another_by_its_score() -> None:
     assert (first.item(), second.item()) == (28 / 40, 4 / 16)
 
 
-def test_a_relative_gain_is_compared_with_a_multiple() -> None:
-    found = results(rnn_2=COUNTS, mp_2=COUNTS)
-    claim = Ahead("rnn-2", "mp-2", 1.1)
+def test_a_relative_gain_is_told() -> None:
+    claim = Ahead("progressive-2", "baseline-96")
 
-    first, second = claim.values(found)
-
-    assert (first.item(), second.item()) == pytest.approx((0.7, 0.77))
-    assert claim.sentence(0.7, 0.77) == "rnn-2 gains +0.0% on mp-2, below 1.1 times it"
+    assert claim.sentence(0.58, 0.53) == "progressive-2 is above baseline-96 by 9.4%"
+    assert claim.sentence(0.53, 0.58) == "progressive-2 is below baseline-96 by 8.6%"
+    assert claim.sentence(0.53, 0) == "progressive-2 is above baseline-96"
 
 
 def test_a_comparison_by_a_score_of_its_own_does_not_take_the_chosen_one() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,10 +37,10 @@ def protocol_of(num_speakers: int, classes: tuple[str, ...] = ("anger", "sadness
 
 
 def counts_of(num_right: list[int]) -> dict[str, dict[int, np.ndarray]]:
-    """Confusion counts of one run: right answers of 20 in each class, by test speaker."""
+    """Confusion counts of one run: right answers of 20 in each class, by fold."""
     return {
-        f"s{speaker:02d}": {1: np.array([[right, 20 - right], [20 - right, right]])}
-        for speaker, right in enumerate(num_right)
+        f"fold-{fold:02d}": {1: np.array([[right, 20 - right], [20 - right, right]])}
+        for fold, right in enumerate(num_right, start=1)
     }
 
 
@@ -75,7 +74,7 @@ def skewed(right: int, far: int) -> np.ndarray:
 def test_a_claim_is_tested_by_the_score_that_the_paper_names_and_others_by_the_chosen_one() -> None:
     # the larger class gets better, the smaller one stays: accuracy gains more than UAR
     counts = {
-        name: {f"s{n:02d}": {1: skewed(right, 9)} for n, right in enumerate(rights)}
+        name: {f"fold-{n:02d}": {1: skewed(right, 9)} for n, right in enumerate(rights, start=1)}
         for name, rights in (("baseline-96", BASE), ("progressive-2", UP), ("rnn-2", MIXED))
     }
 
@@ -96,34 +95,16 @@ def test_a_claim_is_tested_by_the_score_that_the_paper_names_and_others_by_the_c
     assert [unit["rnn-2 > baseline-96"] for unit in units] == ["UAR", "accuracy"]
     # by accuracy the comparison of a claim with the baseline is that of the table, and has one corrected p
     titles = [r["title"] for r in by_accuracy["further"]]
-    assert titles == [
-        "progressive-2 > 1.1 x baseline-96",
-        "progressive-2 > 1.1 x baseline-96 by macro F1",
-        "progressive-2 > rnn-2",
-    ]
+    assert titles == ["progressive-2 > baseline-96 by macro F1", "progressive-2 > rnn-2"]
     lines = [line for _, sentences in claim_lines(by_uar) for line in sentences]
     assert all(re.search(r" \([+-]0\.\d{3} (UAR|accuracy|macro F1) \[", line) for line in lines)
 
 
-def test_five_folds_of_ten_speakers_have_intervals_and_a_verdict_that_names_what_is_possible() -> None:
-    speakers = protocol_of(10)
-    folds = {
-        f"fold-{n + 1:02d}": replace(
-            speakers.folds[f"fold-{2 * n + 1:02d}"],
-            test=speakers.folds[f"fold-{2 * n + 1:02d}"].test + speakers.folds[f"fold-{2 * n + 2:02d}"].test,
-        )
-        for n in range(5)
-    }
-    counts = {"baseline-96": counts_of(BASE), "a": counts_of(UP)}
-
-    sessions, alone = (
-        compare_systems(counts, resolved) for resolved in (replace(speakers, folds=folds), speakers)
-    )
+def test_a_verdict_of_five_folds_names_what_is_possible() -> None:
+    sessions = compare_systems({"baseline-96": counts_of(BASE[:5]), "a": counts_of(UP[:5])}, protocol_of(5))
 
     assert sessions["num_folds"] == 5
-    (record,), (other,) = sessions["against_baseline"], alone["against_baseline"]
-    assert record["difference"] == pytest.approx(other["difference"])
-    assert record["interval"] == pytest.approx(other["interval"])  # equal speakers: their plain bootstrap
+    assert sessions["against_baseline"][0]["interval"] is None
     assert verdict_rows(sessions)[1][-1] == "cannot be shown by 5 folds (corrected p at least 0.062)"
     assert any("over 5 folds is never below 0.062" in note for note in verdict_notes(sessions))
 
@@ -193,7 +174,8 @@ def test_a_claim_whose_opposite_is_shown_is_contradicted() -> None:
     (title, (sentence,)) = claim_lines(tests)[0]
     assert title.endswith("contradicted")
     assert re.match(
-        r"mp-3 is below baseline-96 \(-0\.1\d\d accuracy \[-0\.\d{3}, -0\.\d{3}\]\), Holm", sentence
+        r"mp-3 is below baseline-96 by [\d.]+% \(-0\.1\d\d accuracy \[-0\.\d{3}, -0\.\d{3}\]\), Holm",
+        sentence,
     )
     assert sentence.endswith("Holm-corrected p = 0.002: the opposite is shown")
 
@@ -209,7 +191,7 @@ def test_a_pair_is_hard_if_it_is_confused_more_than_every_easy_pair(
     pair: float, easy: float, verdict: str
 ) -> None:
     resolved = protocol_of(10, ("anger", "happiness", "neutral", "sadness"))
-    counts = {"progressive-2": {f"s{n:02d}": {1: confused(pair, easy)} for n in range(10)}}
+    counts = {"progressive-2": {name: {1: confused(pair, easy)} for name in resolved.folds}}
 
     tests = compare_systems(counts, resolved)
 
@@ -234,13 +216,12 @@ def test_a_comparison_stands_in_one_family_and_has_one_corrected_p() -> None:
         "progressive-2 > baseline-96",
     ]
     assert [r["title"] for r in tests["further"]] == [
-        "progressive-2 > 1.1 x baseline-96 by accuracy",
-        "progressive-2 > 1.1 x baseline-96 by macro F1",
-        "rnn-2 > mp-2",
         "progressive-2 > baseline-96 by accuracy",
+        "progressive-2 > baseline-96 by macro F1",
+        "rnn-2 > mp-2",
         "progressive-2 > rnn-2 by accuracy",
     ]
-    assert any("3 comparisons with the baseline, 5 more" in note for note in verdict_notes(tests))
+    assert any("3 comparisons with the baseline, 4 more" in note for note in verdict_notes(tests))
 
 
 def test_equal_systems_differ_by_nothing() -> None:
@@ -259,7 +240,7 @@ def test_the_share_of_the_test_set_is_that_of_the_protocol() -> None:
 
 def test_a_single_fold_and_systems_that_differ_in_runs_are_compared() -> None:
     one = counts_of(BASE[:1])
-    more = {"s00": {seed: table for seed in (1, 2, 3) for table in counts_of(UP[:1])["s00"].values()}}
+    more = {"fold-01": {seed: table for seed in (1, 2, 3) for table in counts_of(UP[:1])["fold-01"].values()}}
 
     tests = compare_systems({"baseline-96": one, "a": more}, protocol_of(10))
 

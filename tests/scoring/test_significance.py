@@ -7,10 +7,9 @@ import pytest
 from scipy import stats
 
 from sertoolkit.scoring.significance import (
-    MIN_SPEAKERS,
-    Resamples,
+    MIN_FOLDS,
     corrected_ttest,
-    draw_speakers,
+    draw_folds,
     holm,
     interval,
     paired_tests,
@@ -102,12 +101,12 @@ def test_runs_of_a_single_fold_are_not_tested() -> None:
     assert (tests.wilcoxon_p, tests.ttest_p) == (1, None)
 
 
-def test_resamples_hold_as_many_speakers_as_there_are() -> None:
-    draws = draw_speakers(10)
+def test_resamples_hold_as_many_folds_as_there_are() -> None:
+    draws = draw_folds(10)
 
     assert set(draws.sum(axis=1)) == {10}
-    np.testing.assert_array_equal(draws, draw_speakers(10))
-    # of 100,000 draws, each speaker gets a tenth: six standard deviations of the binomial
+    np.testing.assert_array_equal(draws, draw_folds(10))
+    # of 100,000 draws, each fold gets a tenth: six standard deviations of the binomial
     np.testing.assert_allclose(draws.sum(axis=0), 10_000, atol=570)
 
 
@@ -124,7 +123,7 @@ def test_interval_agrees_with_scipys_percentiles_at_the_expanded_level() -> None
         random_state=1,
     ).confidence_interval
 
-    assert interval(draw_speakers(10) @ values / 10, 10) == pytest.approx(tuple(expected), abs=0.006)
+    assert interval(draw_folds(10) @ values / 10, 10) == pytest.approx(tuple(expected), abs=0.006)
 
 
 @pytest.mark.parametrize(("num_folds", "expected"), [(6, 0.93), (10, 0.945), (20, 0.95)])
@@ -132,7 +131,7 @@ def test_interval_of_a_mean_holds_the_truth_nearly_as_often_as_it_says(
     num_folds: int, expected: float
 ) -> None:
     values = np.random.default_rng(num_folds).normal(size=(num_folds, 1000))
-    means = draw_speakers(num_folds)[:2000] @ values / num_folds
+    means = draw_folds(num_folds)[:2000] @ values / num_folds
 
     limits = np.array([interval(case, num_folds) for case in means.T])
 
@@ -141,8 +140,8 @@ def test_interval_of_a_mean_holds_the_truth_nearly_as_often_as_it_says(
     assert covered == pytest.approx(expected, abs=0.025)
 
 
-def test_interval_needs_six_speakers_and_a_statistic() -> None:
-    assert interval(np.zeros(100), MIN_SPEAKERS - 1) is None
+def test_interval_needs_six_folds_and_a_statistic() -> None:
+    assert interval(np.zeros(100), MIN_FOLDS - 1) is None
     assert interval(np.array([0.1, np.nan, 0.3]), 10) is None
     assert interval(np.full(100, 0.25), 10) == (0.25, 0.25)
 
@@ -158,18 +157,3 @@ def test_false_alarms_of_ten_folds_and_ten_seeds_stay_below_the_level() -> None:
 
     # 0.05 and three standard deviations of 400 cases
     assert (alarms / 400 < 0.083).all()
-
-
-def test_a_fold_without_a_score_in_a_resample_is_left_out_of_its_mean() -> None:
-    resamples = Resamples([2, 1])
-    cases = resamples.cases(np.eye(3, dtype=int)[None, :, None, :])[0, :, 0]  # which speakers a case holds
-    values = np.where(cases[:, 2] > 0, 1.0, np.where(cases[:, 0] > 0, 3.0, np.nan))  # speaker 1 alone: none
-
-    means = resamples.means(values)
-
-    for times, mean in zip(draw_speakers(3), means, strict=True):
-        first = (times[0] + times[1]) / 2 if times[0] else 0
-        if first + times[2]:
-            assert mean == pytest.approx((3 * first + times[2]) / (first + times[2]))
-        else:
-            assert np.isnan(mean)

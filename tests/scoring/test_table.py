@@ -11,9 +11,9 @@ import pytest
 from sklearn import metrics
 
 from sertoolkit.corpus.protocol import ResolvedProtocol
-from sertoolkit.scoring.emotion import METRICS, metrics_of_counts, scores_of_counts
+from sertoolkit.scoring.emotion import METRICS, scores_of_counts
 from sertoolkit.scoring.members import read_members
-from sertoolkit.scoring.significance import Resamples, draw_speakers, interval
+from sertoolkit.scoring.significance import draw_folds, interval
 from sertoolkit.scoring.table import format_columns, format_table, mean_rows, score_members, summarise
 
 FOLDS = ("fold-01", "fold-02", "fold-03")
@@ -63,14 +63,14 @@ def test_folds_of_unequal_mixture_show_why_recall_is_pooled() -> None:
     # fold 1: 3 of class a right, 1 of b wrong; fold 2: only class a, all wrong
     counts = np.array([[[[3, 0], [1, 0]], [[0, 1], [0, 0]]]])
 
-    assert summarise(counts, Resamples([1] * 2))["uar"]["pooled"] == pytest.approx((3 / 4 + 0 / 1) / 2)
+    assert summarise(counts, draw_folds(2))["uar"]["pooled"] == pytest.approx((3 / 4 + 0 / 1) / 2)
 
 
 def test_pooled_scores_agree_with_scikit_learn(many_folds: np.ndarray) -> None:
     truth, predicted = np.indices((3, 3)).reshape(2, -1)
     cells = many_folds[:1].sum(axis=(0, 1)).ravel()
 
-    row = summarise(many_folds[:1], Resamples([1] * 8))
+    row = summarise(many_folds[:1], draw_folds(8))
 
     labels = truth.repeat(cells), predicted.repeat(cells)
     assert row["accuracy"]["pooled"] == pytest.approx(metrics.accuracy_score(*labels))
@@ -80,7 +80,7 @@ def test_pooled_scores_agree_with_scikit_learn(many_folds: np.ndarray) -> None:
 
 
 def test_intervals_hold_the_score_that_they_stand_beside(many_folds: np.ndarray) -> None:
-    row = summarise(many_folds, Resamples([1] * 8))
+    row = summarise(many_folds, draw_folds(8))
 
     for metric in METRICS:
         for value, limits in (("mean", "interval"), ("pooled", "pooled_interval")):
@@ -88,53 +88,16 @@ def test_intervals_hold_the_score_that_they_stand_beside(many_folds: np.ndarray)
             assert low < row[metric][value] < high
 
 
-def test_interval_of_the_pooled_score_resamples_speakers_whole(many_folds: np.ndarray) -> None:
-    pools = [np.tensordot(times, many_folds[0], axes=1) for times in draw_speakers(8)]
-    expected = interval(np.array([scores_of_counts(pool)["uar"] for pool in pools]), 8)
+def test_interval_of_the_pooled_score_resamples_folds_whole(many_folds: np.ndarray) -> None:
+    resamples = draw_folds(8)
 
-    assert summarise(many_folds[:1], Resamples([1] * 8))["uar"]["pooled_interval"] == pytest.approx(expected)
+    pools = [np.tensordot(times, many_folds[0], axes=1) for times in resamples]
+    by_hand = interval(np.array([scores_of_counts(pool)["uar"] for pool in pools]), 8)
 
-
-def by_hand(counts: np.ndarray, sizes: list[int], times: np.ndarray, metric: str) -> float:
-    """Mean over the folds of one resample, of one run: counts (S, C, C)."""
-    ends = np.cumsum(sizes)
-    parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-    drawn = [(times[p].mean(), np.tensordot(times[p], counts[p], axes=1)) for p in parts if times[p].any()]
-    return np.average([scores_of_counts(c)[metric] for _, c in drawn], weights=[share for share, _ in drawn])
+    assert summarise(many_folds[:1], resamples)["uar"]["pooled_interval"] == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize("sizes", [[2, 2, 2, 2], [1, 3, 2, 2]])
-def test_interval_of_folds_of_several_speakers_draws_speakers(
-    many_folds: np.ndarray, sizes: list[int]
-) -> None:
-    row = summarise(many_folds[:1], Resamples(sizes))
-
-    for metric in METRICS:
-        resampled = np.array(
-            [by_hand(many_folds[0], sizes, times, metric) for times in draw_speakers(8)[:500]]
-        )
-        found = Resamples(sizes)
-        values = metrics_of_counts(found.cases(many_folds[:1]))[metric][0]
-        np.testing.assert_allclose(found.means(values)[:500], resampled)
-        assert row[metric]["interval"] == pytest.approx(interval(found.means(values), 8))
-        assert row[metric]["mean"] == pytest.approx(
-            by_hand(many_folds[0], sizes, np.ones(8, dtype=int), metric)
-        )
-
-
-def test_equal_speakers_of_sessions_have_the_interval_of_speakers() -> None:
-    counts = np.zeros((1, 10, 2, 2), dtype=int)
-    counts[0, :, 0, 0] = counts[0, :, 1, 1] = [3, 9, 5, 7, 8, 2, 6, 6, 4, 9]
-    counts[0, :, 0, 1] = counts[0, :, 1, 0] = 10 - counts[0, :, 0, 0]
-
-    five, ten = summarise(counts, Resamples([2] * 5)), summarise(counts, Resamples([1] * 10))
-
-    assert (five["num_folds"], ten["num_folds"]) == (5, 10)
-    for key in ("mean", "interval", "pooled", "pooled_interval"):
-        assert five["uar"][key] == pytest.approx(ten["uar"][key])
-
-
-def test_few_speakers_have_no_interval(two_runs: Path, resolved: ResolvedProtocol) -> None:
+def test_few_folds_have_no_interval(two_runs: Path, resolved: ResolvedProtocol) -> None:
     row = score_members(read_members(two_runs, resolved), resolved)["systems"]["mp-2"]
 
     assert row["uar"]["interval"] is None
@@ -164,7 +127,7 @@ def test_rows_of_chance_come_first(two_runs: Path, resolved: ResolvedProtocol) -
 
 def test_table_is_narrower_than_120_columns(two_runs: Path, resolved: ResolvedProtocol) -> None:
     scores = score_members(read_members(two_runs, resolved), resolved)
-    scores["systems"]["progressive-2"] = summarise(np.full((10, 10, 4, 4), 7), Resamples([1] * 10))
+    scores["systems"]["progressive-2"] = summarise(np.full((10, 10, 4, 4), 7), draw_folds(10))
 
     assert max(map(len, format_table(scores).splitlines())) <= 120
 
@@ -179,7 +142,7 @@ def test_column_names_of_several_words_take_several_lines() -> None:
 
 
 def test_every_score_stands_in_a_table_with_both_spreads_and_its_interval(many_folds: np.ndarray) -> None:
-    row = summarise(many_folds, Resamples([1] * 8))
+    row = summarise(many_folds, draw_folds(8))
 
     header, cells = mean_rows({"systems": {"mp-2": row}})
 

@@ -189,7 +189,7 @@ def test_utterances_without_a_text_to_learn_from_are_named_and_teach_emotion_alo
     with caplog.at_level("INFO"):
         task = told.open(CONFIG).trainers(MEMBER)[0].task
     (message,) = (record.message for record in caplog.records if "emotion alone" in record.message)
-    assert message.startswith("3 of 18 utterances")
+    assert message.startswith("3 of 18 utterances, copies included,")
     for utt_id, fault in ((first, "'Q'"), (second, "too short"), (third, "no word")):
         assert any(utt_id in line and fault in line for line in message.splitlines()), message
     task.model.eval()

@@ -19,7 +19,8 @@ option datadir:path "$RECIPE_DIR/data" "data dirs"
 option dumpdir:path "$RECIPE_DIR/dump" "features and layers"
 option expdir:path "$RECIPE_DIR/exp" "experiments"
 option ser_tag:tag "" "name of this experiment: it goes to EXPDIR/ser_TAG; without it, to EXPDIR/ser"
-option nj:count "$(nproc)" "processes that work side by side, by default one a core; changes no result"
+option nj:count "$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)" \
+  "processes that work side by side, by default one a core; changes no result (--asr_recipe has its own)"
 option ngpu:int 0 "1: encode and train on a GPU, in one process, recurrent products in bfloat16; not run on one yet"
 option cohort auto "trainings of a system stepped together: auto, a number, or off; results agree but for rounding"
 option train_cmd "" 'put before the training command, e.g. "srun --mem 16G"'
@@ -176,7 +177,8 @@ preflight() {
   if will_run analyse; then checked+=(--analyse_args="$analyse_args"); fi
   if will_run report; then checked+=(--report_args="$report_args"); fi
   if will_run protocol || will_run features || will_run encode || will_run train ||
-    [ -n "$score_args$analyse_args$report_args" ]; then
+    { [ -n "$score_args" ] && { will_run score || will_run report; }; } ||
+    { [ -n "$analyse_args" ] && will_run analyse; } || { [ -n "$report_args" ] && will_run report; }; then
     check sertoolkit check-recipe "${checked[@]}"
   fi
   case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1; several GPUs are for asr recipes" ;; esac

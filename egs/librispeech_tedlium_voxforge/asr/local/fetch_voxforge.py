@@ -15,6 +15,7 @@ import html.parser
 import logging
 import shlex
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -66,7 +67,7 @@ def fetch_all(url: str, out: Path) -> None:
         DataError: naming every archive that could not be fetched or unpacked, and how to go on without those that
             are damaged; the others are there
     """
-    faults, damaged = [], []
+    faults, lost = [], []
     names = [name for name in list_archives(url) if not (out / name.removesuffix(_SUFFIX)).exists()]
     listed = (out / LEFT_OUT).read_text(encoding="utf-8").split("\n") if (out / LEFT_OUT).exists() else []
     unwanted = [name for name in names if name in {line.strip() for line in listed}]
@@ -78,19 +79,24 @@ def fetch_all(url: str, out: Path) -> None:
         archive = out / "archives" / name
         try:
             download(urllib.parse.urljoin(url, urllib.parse.quote(name)), archive)
+        except (OSError, DataError) as error:
+            faults.append(str(error))
+            cause = error.__cause__
+            if isinstance(cause, urllib.error.HTTPError) and 400 <= cause.code < 500:
+                lost.append(name)
+            continue
+        try:
             extract_archive(archive, out / name.removesuffix(_SUFFIX))
         except (OSError, DataError) as error:
             faults.append(str(error))
             if isinstance(error, DataError):
-                damaged.append(name)
-            archive.unlink(missing_ok=True)  # a damaged one is fetched anew
-        else:
-            archive.unlink()
+                lost.append(name)
+        archive.unlink(missing_ok=True)  # a damaged one is fetched anew
     title = "archives of VoxForge; start it again to fetch them"
-    if damaged:
+    if lost:
         title += (
-            f"; {len(damaged)} that arrived damaged, if they stay so, are left out by: printf '%s\\n' "
-            f"{shlex.join(damaged)} >>{shlex.quote(str(out / LEFT_OUT))}"
+            f"; {len(lost)} that arrived damaged or are refused, if they stay so, are left out by: printf '%s\\n' "
+            f"{shlex.join(lost)} >>{shlex.quote(str(out / LEFT_OUT))}"
         )
     report_faults(title, faults, DataError)
 
