@@ -23,9 +23,8 @@ def sentence_rows(
     """Scores of each system over all test utterances of one kind together, averaged over seeds.
 
     The kinds are ``seen`` and ``unseen``: whether the same words are said in the fold's training set, of utterances with
-    words; and for utterances
-    whose id tells, as those of IEMOCAP do, ``scripted`` and ``improvised``: speakers say a script's lines with small
-    changes, which make a sentence ``unseen``.
+    words; and for utterances whose id tells, as those of IEMOCAP do, ``scripted`` and ``improvised``: speakers say a
+    script's lines with small changes, which make a sentence ``unseen``.
 
     Args:
         members: of all systems

@@ -69,7 +69,8 @@ def recognition_rows(
         fold = resolved.folds[member.fold]
         texts = {when: _read(folder / name, fold) for when, name in TRANSCRIPTS.items()}
         meta = load_meta(folder / "model.safetensors")
-        learnt = [utt_id for utt_id in fold.train if utt_id not in set(meta.get("emotion_alone", ()))]
+        not_learnt = set(meta.get("emotion_alone", ()))
+        learnt = [utt_id for utt_id in fold.train if utt_id not in not_learnt]
         spelt = _spell_all((*learnt, *fold.test), text, tokens_from_state(meta["tokens"]))
         references = {utt_id: spelt[utt_id] for utt_id in fold.test if utt_id in spelt}
         left_out |= set(fold.test) - set(references)

@@ -285,3 +285,13 @@ def test_options_that_are_handed_on_are_checked_by_the_command_that_gets_them(
     table.touch()
     right = [wrong[0], "--analyse_args=--num_utts 90", "--report_args=--players"]
     assert check(*own, *right) == ["systems that read layers of a recogniser: none"]
+
+
+def test_options_that_the_recipe_gives_itself_are_not_handed_on(check: Callable[..., list[str]]) -> None:
+    wrong = ["--score_args=--seeds 9", "--analyse_args=--out else", "--report_args=--metric accuracy"]
+
+    assert check("--systems", "baseline-8", *wrong) == [
+        "--score_args: --seeds is given by the recipe; use the recipe's own options",
+        "--analyse_args: --out is given by the recipe; use the recipe's own options",
+        "--report_args: --metric would differ from the table; give it by --score_args",
+    ]

@@ -323,7 +323,7 @@ def test_options_of_the_last_stages_are_handed_on_and_make_them_stale(toolkit: P
     assert all(f"--predictions svm={table}" in lines[name] for name in ("score", "report"))
     assert lines["analyse"].endswith(" --num_utts 90")
     assert lines["report"].endswith(" --players")
-    assert f"--data_dir {toolkit.parent}/work/data/all" in lines["report"]
+    assert f"--data_dir {toolkit.parent / 'work'}/data/all" in lines["report"]
 
     script = toolkit / "sertoolkit"  # what it is told of all stages, kept
     script.write_text(f'#!/bin/sh\ntee "{toolkit}/plan" | "{sys.executable}" -m sertoolkit "$@"\n')

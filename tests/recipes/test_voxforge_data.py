@@ -172,6 +172,16 @@ def test_archive_that_stays_damaged_is_left_out_by_its_name(local_script, tmp_pa
     assert not (out / "you-20080101-abc").exists()
 
 
+def test_archive_that_the_server_refuses_is_left_out_by_its_name_too(local_script, tmp_path, page):
+    url, folder = page
+    (folder / "index.html").write_text(
+        '<a href="me-20080101-abc.tgz"></a><a href="gone-20080101-abc.tgz"></a>'
+    )
+    with pytest.raises(DataError, match=r"printf .* gone-20080101-abc.tgz >>(.|\n)*answers 404"):
+        local_script(f"{LOCAL}/fetch_voxforge").fetch_all(url, tmp_path / "out")
+    assert (tmp_path / "out" / "me-20080101-abc").is_dir()
+
+
 def test_page_without_archives_is_an_error(local_script, tmp_path, page):
     for archive in page[1].iterdir():
         archive.unlink()

@@ -173,13 +173,12 @@ preflight() {
   # Stage encode runs here; where --train_cmd starts the training elsewhere, the GPU there counts.
   if [ "$ngpu" = 1 ] && { { will_run encode && [ "$with_recogniser" = true ]; } ||
     { will_run train && [ ${#train_cmd_words[@]} = 0 ]; }; }; then checked+=(--ngpu 1); fi
-  if will_run score || will_run report; then checked+=(--score_args="$score_args"); fi
-  if will_run analyse; then checked+=(--analyse_args="$analyse_args"); fi
-  if will_run report; then checked+=(--report_args="$report_args"); fi
-  if will_run protocol || will_run features || will_run encode || will_run train ||
-    { [ -n "$score_args" ] && { will_run score || will_run report; }; } ||
-    { [ -n "$analyse_args" ] && will_run analyse; } || { [ -n "$report_args" ] && will_run report; }; then
-    check sertoolkit check-recipe "${checked[@]}"
+  local handed=()
+  if [ -n "$score_args" ] && { will_run score || will_run report; }; then handed+=(--score_args="$score_args"); fi
+  if [ -n "$analyse_args" ] && will_run analyse; then handed+=(--analyse_args="$analyse_args"); fi
+  if [ -n "$report_args" ] && will_run report; then handed+=(--report_args="$report_args"); fi
+  if [ ${#handed[@]} -gt 0 ] || will_run protocol || will_run features || will_run encode || will_run train; then
+    check sertoolkit check-recipe "${checked[@]}" "${handed[@]}"
   fi
   case $ngpu in 0 | 1) ;; *) fault "--ngpu $ngpu: expected 0 or 1; several GPUs are for asr recipes" ;; esac
   if ! [[ $cohort =~ ^(auto|off|[1-9][0-9]*)$ ]]; then fault "--cohort $cohort: expected auto, off, or a number from 1"; fi
