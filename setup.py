@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import re
+import zlib
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
@@ -62,6 +64,27 @@ def version() -> str:
     return found.group(1)
 
 
+def compiled_steps() -> list[Extension]:
+    """The steps of GRUs on a CPU, for several kinds of CPU; without a C++ compiler the toolkit does without, slower."""
+    source = Path("sertoolkit", "kernels", "cpu.cpp")
+    flags = {"any": []}
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        flags["avx2"] = ["-mavx2", "-mfma"]
+        flags["avx512"] = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mfma"]
+    checksum = zlib.crc32((ROOT / source).read_bytes()) & 0x7FFFFFFF  # sertoolkit/kernels/cpu.py compares it
+    return [
+        Extension(
+            f"sertoolkit.kernels._cpu_{instructions}",
+            [str(source)],
+            define_macros=[("SOURCE_CHECKSUM", str(checksum))],
+            extra_compile_args=["-std=c++17", "-O3", *own],
+            language="c++",
+            optional=True,
+        )
+        for instructions, own in flags.items()
+    ]
+
+
 setup(
     name="sertoolkit",
     version=version(),
@@ -71,7 +94,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["sertoolkit", "sertoolkit.*"]),
-    package_data={"sertoolkit": ["features/opensmile/*.conf", "report/templates/*"]},
+    ext_modules=compiled_steps(),
+    package_data={"sertoolkit": ["kernels/cpu.cpp", "features/opensmile/*.conf", "report/templates/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sertoolkit = sertoolkit.cli:main"]},

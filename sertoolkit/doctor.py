@@ -18,6 +18,7 @@ from sertoolkit.errors import PluginError
 from sertoolkit.version import __version__, git_commit
 
 SETUP = "run tools/setup.sh, or install into your environment by pip install -e ."
+COMPILE = "install a C++ compiler (Debian: apt install g++), then tools/setup.sh --force"
 AUDIO_FORMATS = ("WAV", "FLAC", "OGG", "MP3")
 PROGRAMS = ("bash", "awk", "flock")  # what tools/*.sh call and a bare system may lack
 FREE_SPACE = 10e9  # bytes; the small recipes need about 5 GB
@@ -103,6 +104,8 @@ def _torch() -> Iterator[Finding]:
     import torch
     import torchaudio
 
+    from sertoolkit.kernels import cpu
+
     versions = torch.__version__.split("+")[0], torchaudio.__version__.split("+")[0]
     if versions[0] != versions[1]:
         yield Finding(
@@ -121,6 +124,12 @@ def _torch() -> Iterator[Finding]:
             "note", "gpu", f"none in sight (torch is built {built})", "nothing, where the CPU shall do"
         )
     yield Finding("ok", "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch")
+    if cpu.library() is None:
+        yield Finding(
+            "note", "compiled steps", "none: recurrent layers take two to four times as long", COMPILE
+        )
+    else:
+        yield Finding("ok", "compiled steps", Path(cpu.library()._name).name)
 
 
 def _audio() -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sertoolkit import kernels
+from sertoolkit.kernels import cpu
 
 PIECE = 2**16  # values
 
@@ -141,6 +142,10 @@ class _Packing:
             "lengths": ranked.repeat_interleave(2, 0),
             "full": self.valid is None,
         }
+
+    def for_cpu(self) -> dict[str, Tensor]:
+        """The same as `sertoolkit.kernels.cpu` takes it."""
+        return {"offsets": torch.tensor(self.offsets), "lengths": self.lengths.gather(1, self.order)}
 
 
 class _Pack(torch.autograd.Function):
@@ -272,6 +277,52 @@ class _Layer(torch.autograd.Function):
                 part = torch.bmm(grads, weight_ih[:, direction])
                 grad_x = part if grad_x is None else grad_x.add_(_mirrored(part, packing))
         return grad_x, grad_weight_ih, grad_weight_hh, factors.sum(2), grad_bias_hh, None
+
+
+class _CompiledLayer(torch.autograd.Function):
+    """The same on a CPU with compiled steps, which walk both directions in the order of the frames."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        packing: _Packing,
+    ) -> Tensor:
+        members, num_rows, _ = x.shape
+        size = weight_hh.shape[3]
+        both = 2 * size  # reset and update add their biases, new does not
+        bias = torch.cat(
+            [bias_ih[..., :both] + bias_hh[..., :both], bias_ih[..., both:], bias_hh[..., both:]], 2
+        )
+        gates = x.new_empty(members, 2, num_rows, 4 * size)
+        for direction in (0, 1):
+            torch.bmm(x, weight_ih[:, direction].mT, out=gates[:, direction, :, : 3 * size])
+        out = cpu.run_steps(gates, weight_hh, bias, **packing.for_cpu())
+        ctx.packing = packing
+        ctx.save_for_backward(x, weight_ih, weight_hh, gates, out)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight_ih, weight_hh, gates, out = ctx.saved_tensors
+        size = weight_hh.shape[3]
+        grads, grad_weight_hh, grad_bias = cpu.run_steps_back(
+            grad.contiguous(), weight_hh, gates, out, **ctx.packing.for_cpu()
+        )
+        grad_bias_hh = torch.cat([grad_bias[..., : 2 * size], grad_bias[..., 3 * size :]], 2)
+        grad_weight_ih, grad_x = torch.empty_like(weight_ih), None
+        for direction in (0, 1):
+            of_input = grads[:, direction, :, size:]
+            grad_weight_ih[:, direction] = torch.bmm(x.mT, of_input).mT  # faster so than the other way round
+            if ctx.needs_input_grad[0]:
+                weight = weight_ih[:, direction]
+                grad_x = torch.bmm(of_input, weight) if grad_x is None else grad_x.baddbmm_(of_input, weight)
+        return grad_x, grad_weight_ih, grad_weight_hh, grad_bias[..., : 3 * size], grad_bias_hh, None
 
 
 def _mirrored(x: Tensor, packing: _Packing) -> Tensor:
@@ -420,8 +471,10 @@ class BiGRU(nn.Module):
         packing = _Packing.of(lengths, x.shape[2])
         dtype = self.precision or x.dtype
         x = _Pack.apply(x, packing).to(dtype)
+        compiled = cpu.applies(x.device, dtype) and not kernels.applies(x.device, dtype, self.hidden_size)
+        layer = _CompiledLayer if compiled else _Layer
         for pair in zip(self.forwards, self.backwards, strict=True):
-            x = _Layer.apply(x, *(_paired(pair, name).to(dtype) for name in _PARAMETERS), packing)
+            x = layer.apply(x, *(_paired(pair, name).to(dtype) for name in _PARAMETERS), packing)
         return x, packing
 
     def _run_apart(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 
 from sertoolkit import cli, doctor, registry
 from sertoolkit.doctor import Finding
+from sertoolkit.kernels import cpu
 
 
 def found(subject: str, check) -> list[Finding]:
@@ -48,6 +49,13 @@ def test_all_missing_things_stand_in_the_last_line(
     verdict, limited = capsys.readouterr().out.splitlines()[-2:]
     assert verdict.startswith("2 things are missing: flock, awk;")
     assert limited == "limited, see the notes: gpu"
+
+
+def test_steps_that_are_not_compiled_are_a_note_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "library", lambda: None)
+    (finding,) = found("compiled steps", doctor._torch)
+    assert finding.state == "note"
+    assert "C++ compiler" in finding.remedy
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ find_python() {
 # What the environment must agree with; a difference makes it anew.
 requirements() {
   printf 'python %s\nroot %s\ncpu %s\n' "$("$python" -c 'import sys; print(sys.base_prefix, sys.version)')" "$root" "$cpu"
-  cat "$root/setup.py" "$root/tools/setup.sh"
+  cat "$root/setup.py" "$root/tools/setup.sh" "$root/sertoolkit/kernels/cpu.cpp"
 }
 
 # uv installs in a third of pip's time but does not read pip's configuration: hand it over.

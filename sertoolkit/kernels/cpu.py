@@ -1,0 +1,118 @@
+"""The steps of GRUs on a CPU: `cpu.cpp`, compiled where the toolkit is installed with a C++ compiler at hand.
+
+Shapes: M members, N packed frames, H units; see `sertoolkit.gru` for what packed means.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sysconfig
+import zlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).with_name("cpu.cpp")
+INSTRUCTIONS = ("avx512", "avx2", "any")
+"""What it is compiled for, the fastest first; an installation has those that its compiler knows."""
+
+
+class Packing(ctypes.Structure):
+    """What the steps need to know of packed frames; `cpu.cpp` has the same fields."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("members", "rows", "batch", "units", "steps")),
+        *((name, ctypes.c_void_p) for name in ("offsets", "lengths")),
+    ]
+
+
+def applies(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether steps of this type can run compiled."""
+    return device.type == "cpu" and dtype in (torch.float32, torch.float64) and library() is not None
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled steps for the instructions of this CPU; None where there are none, or of another `cpu.cpp`."""
+    # as torch chooses its own, so that ATEN_CPU_CAPABILITY=avx2 makes both compute as on an older machine
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    known = (
+        INSTRUCTIONS[INSTRUCTIONS.index(capability) :] if capability in INSTRUCTIONS else INSTRUCTIONS[-1:]
+    )
+    for instructions in known:
+        file = compiled_file(instructions)
+        if file.exists():
+            found = ctypes.CDLL(str(file))
+            if found.source_checksum() == zlib.crc32(SOURCE.read_bytes()) & 0x7FFFFFFF:
+                return found
+    return None
+
+
+def compiled_file(instructions: str) -> Path:
+    """Where `setup.py` puts the steps for some instructions."""
+    return SOURCE.with_name(f"_cpu_{instructions}{sysconfig.get_config_var('EXT_SUFFIX')}")
+
+
+def run_steps(gates: Tensor, weight: Tensor, bias: Tensor, offsets: Tensor, lengths: Tensor) -> Tensor:
+    """Step forward. All tensors are contiguous.
+
+    Args:
+        gates: what the input gives to reset, update and new gate, and room for one more, (M, 2, N, 4H); becomes these
+            gates after their functions, and the hidden part of new before reset
+        weight: (M, 2, 3H, H)
+        bias: of reset, update, new and its hidden part, (M, 2, 4H)
+        offsets: first row of each step, (T,), int64
+        lengths: frames of each utterance, from long to short, (M, B), int64
+
+    Returns:
+        the states, (M, N, 2H), zero in rows without a frame
+
+    """
+    out = gates.new_empty(len(gates), gates.shape[2], 2 * weight.shape[3])
+    _call("forward", [gates, weight, bias, out], offsets, lengths)
+    return out
+
+
+def run_steps_back(
+    grad_out: Tensor, weight: Tensor, gates: Tensor, out: Tensor, offsets: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Step backward. All tensors are contiguous.
+
+    Args:
+        grad_out: (M, N, 2H)
+        weight: as in `run_steps`
+        gates: as `run_steps` left them
+        out: what it returned
+        offsets: as in `run_steps`
+        lengths: as in `run_steps`
+
+    Returns:
+        gradients of the hidden part of new, of reset, update and new, (M, 2, N, 4H), zero in rows without a frame; of the
+        weight, (M, 2, 3H, H); of the bias, (M, 2, 4H)
+
+    """
+    grads = torch.empty_like(gates)
+    ranges = _ranges(*lengths.shape)
+    grad_weight = weight.new_zeros(ranges, *weight.shape)
+    grad_bias = weight.new_zeros(ranges, len(weight), 2, gates.shape[3])
+    _call("backward", [grad_out, weight, gates, out, grads, grad_weight, grad_bias], offsets, lengths)
+    return grads, grad_weight.sum(0), grad_bias.sum(0)
+
+
+def _ranges(members: int, batch: int) -> int:
+    """Into how many ranges the utterances of a direction are cut, that all threads have work."""
+    return max(1, min(batch, -(-torch.get_num_threads() // (2 * members))))
+
+
+def _call(name: str, tensors: list[Tensor], offsets: Tensor, lengths: Tensor) -> None:
+    gates, weight = (tensors[0], tensors[1]) if name == "forward" else (tensors[2], tensors[1])
+    members, batch = lengths.shape
+    packing = Packing(
+        members, gates.shape[2], batch, weight.shape[3], len(offsets), offsets.data_ptr(), lengths.data_ptr()
+    )
+    kind = str(weight.dtype).removeprefix("torch.")
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    ranges, threads = ctypes.c_int64(_ranges(members, batch)), ctypes.c_int64(torch.get_num_threads())
+    library()[f"{name}_{kind}"](ranges, threads, packing, *pointers)
