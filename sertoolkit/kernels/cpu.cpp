@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -350,6 +351,16 @@ template <class T> struct Backward {
   }
 };
 
+// First utterance of a range; ranges hold about as many frames each.
+int64_t first_of(const Packing &packing, int64_t member, int64_t range, int64_t ranges) {
+  if (range == ranges) return packing.batch;
+  const int64_t *lengths = packing.lengths + member * packing.batch;
+  const int64_t frames = std::accumulate(lengths, lengths + packing.batch, int64_t(0));
+  int64_t utterance = 0;
+  for (int64_t before = 0; before * ranges < frames * range; ++utterance) before += lengths[utterance];
+  return utterance;
+}
+
 // All walks of a layer: the utterances of each member and direction in `ranges` parts, threads take one after another.
 template <class Pass> void run(const Packing &packing, const Pass &pass, int64_t ranges, int64_t threads) {
   std::atomic<int64_t> next{0};
@@ -357,7 +368,8 @@ template <class Pass> void run(const Packing &packing, const Pass &pass, int64_t
   const auto work = [&] {
     for (int64_t walk; (walk = next++) < walks;) {
       const int64_t group = walk / ranges, range = walk % ranges;
-      pass({packing, group / 2, group % 2, packing.batch * range / ranges, packing.batch * (range + 1) / ranges}, range);
+      const int64_t member = group / 2, first = first_of(packing, member, range, ranges);
+      pass({packing, member, group % 2, first, first_of(packing, member, range + 1, ranges)}, range);
     }
   };
   std::vector<std::thread> others;
