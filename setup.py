@@ -78,6 +78,7 @@ def compiled_steps() -> list[Extension]:
             [str(source)],
             define_macros=[("SOURCE_CHECKSUM", str(checksum))],
             extra_compile_args=["-std=c++17", "-O3", *own],
+            depends=["setup.py"],
             language="c++",
             optional=True,
         )

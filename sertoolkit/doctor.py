@@ -124,12 +124,12 @@ def _torch() -> Iterator[Finding]:
             "note", "gpu", f"none in sight (torch is built {built})", "nothing, where the CPU shall do"
         )
     yield Finding("ok", "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch")
-    if cpu.library() is None:
-        yield Finding(
-            "note", "compiled steps", "none: recurrent layers take two to four times as long", COMPILE
-        )
+    compiled = next(filter(cpu.load, cpu.known_instructions()), None)
+    if compiled is None:
+        found = "none, or of another version: recurrent layers take two to four times as long"
+        yield Finding("note", "compiled steps", found, COMPILE)
     else:
-        yield Finding("ok", "compiled steps", Path(cpu.library()._name).name)
+        yield Finding("ok", "compiled steps", f"for {compiled}")
 
 
 def _audio() -> Iterator[Finding]:

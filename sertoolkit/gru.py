@@ -103,7 +103,7 @@ class _Packing:
     @functools.cached_property
     def target(self) -> Tensor:
         """Packed row of each frame of the padded batch, (M * B * T,); 0 at padding."""
-        starts = torch.tensor(self.offsets, device=self.lengths.device)
+        starts = torch.tensor(self.offsets, dtype=torch.int64, device=self.lengths.device)
         starts = functional.pad(starts, (0, self.num_frames - len(starts)))
         target = self._first_rows[:, :, None] + starts
         return target.masked_fill_(self.padding[..., 0], 0).flatten()
@@ -143,9 +143,11 @@ class _Packing:
             "full": self.valid is None,
         }
 
+    @functools.cached_property
     def for_cpu(self) -> dict[str, Tensor]:
         """The same as `sertoolkit.kernels.cpu` takes it."""
-        return {"offsets": torch.tensor(self.offsets), "lengths": self.lengths.gather(1, self.order)}
+        offsets = torch.tensor(self.offsets, dtype=torch.int64)
+        return {"offsets": offsets, "lengths": self.lengths.gather(1, self.order).long()}
 
 
 class _Pack(torch.autograd.Function):
@@ -301,7 +303,7 @@ class _CompiledLayer(torch.autograd.Function):
         gates = x.new_empty(members, 2, num_rows, 4 * size)
         for direction in (0, 1):
             torch.bmm(x, weight_ih[:, direction].mT, out=gates[:, direction, :, : 3 * size])
-        out = cpu.run_steps(gates, weight_hh, bias, **packing.for_cpu())
+        out = cpu.run_steps(gates, weight_hh, bias, **packing.for_cpu)
         ctx.packing = packing
         ctx.save_for_backward(x, weight_ih, weight_hh, gates, out)
         return out
@@ -312,16 +314,18 @@ class _CompiledLayer(torch.autograd.Function):
         x, weight_ih, weight_hh, gates, out = ctx.saved_tensors
         size = weight_hh.shape[3]
         grads, grad_weight_hh, grad_bias = cpu.run_steps_back(
-            grad.contiguous(), weight_hh, gates, out, **ctx.packing.for_cpu()
+            grad.contiguous(), weight_hh, gates, out, **ctx.packing.for_cpu
         )
         grad_bias_hh = torch.cat([grad_bias[..., : 2 * size], grad_bias[..., 3 * size :]], 2)
-        grad_weight_ih, grad_x = torch.empty_like(weight_ih), None
+        # transposed, as such products are faster; zeros are added to, as autocast lets such products alone
+        grad_weight_ih = weight_ih.new_zeros(*weight_ih.shape[:2], x.shape[2], 3 * size)
+        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
         for direction in (0, 1):
             of_input = grads[:, direction, :, size:]
-            grad_weight_ih[:, direction] = torch.bmm(x.mT, of_input).mT  # faster so than the other way round
-            if ctx.needs_input_grad[0]:
-                weight = weight_ih[:, direction]
-                grad_x = torch.bmm(of_input, weight) if grad_x is None else grad_x.baddbmm_(of_input, weight)
+            grad_weight_ih[:, direction].baddbmm_(x.mT, of_input)
+            if grad_x is not None:
+                grad_x.baddbmm_(of_input, weight_ih[:, direction])
+        grad_weight_ih = grad_weight_ih.mT
         return grad_x, grad_weight_ih, grad_weight_hh, grad_bias[..., : 3 * size], grad_bias_hh, None
 
 

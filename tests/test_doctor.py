@@ -52,7 +52,7 @@ def test_all_missing_things_stand_in_the_last_line(
 
 
 def test_steps_that_are_not_compiled_are_a_note_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "library", lambda: None)
+    monkeypatch.setattr(cpu, "load", lambda instructions: None)
     (finding,) = found("compiled steps", doctor._torch)
     assert finding.state == "note"
     assert "C++ compiler" in finding.remedy

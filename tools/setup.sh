@@ -48,7 +48,7 @@ find_python() {
 # What the environment must agree with; a difference makes it anew.
 requirements() {
   printf 'python %s\nroot %s\ncpu %s\n' "$("$python" -c 'import sys; print(sys.base_prefix, sys.version)')" "$root" "$cpu"
-  cat "$root/setup.py" "$root/tools/setup.sh" "$root/sertoolkit/kernels/cpu.cpp"
+  cat "$root/setup.py" "$root/tools/setup.sh"
 }
 
 # uv installs in a third of pip's time but does not read pip's configuration: hand it over.
@@ -128,6 +128,13 @@ done
 python=$(find_python)
 stamp=$(requirements | cksum)
 up_to_date() { [ "$force" = false ] && [ "$(cat "$venv/.setup-done" 2>/dev/null)" = "$stamp" ]; }
+steps=$(cksum <"$root/sertoolkit/kernels/cpu.cpp")
+compiled() { [ "$(cat "$venv/.steps-done" 2>/dev/null)" = "$steps" ]; }
+if up_to_date && ! compiled; then
+  log "compiling sertoolkit/kernels/cpu.cpp"
+  "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check -e "$root"
+  printf '%s\n' "$steps" >"$venv/.steps-done"
+fi
 if up_to_date; then
   log "tools/venv is up to date"
   exit 0
@@ -145,5 +152,6 @@ start=$SECONDS
 log "making tools/venv with $("$python" --version) ($python); 1 to 3 minutes, about 6 GB"
 make_venv
 if [ "$cpu" = true ]; then install_cpu; else install_packages; fi
+printf '%s\n' "$steps" >"$venv/.steps-done"
 printf '%s\n' "$stamp" >"$venv/.setup-done"
 log "done in $((SECONDS - start)) s: $venv"

@@ -1,4 +1,4 @@
-"""Kernels for a GPU, each beside plain torch that does the same."""
+"""Steps of GRUs for a GPU, in Triton, and in `cpu` for a CPU, in C++; plain torch does the same in `sertoolkit.gru`."""
 
 from sertoolkit.kernels.steps import applies as applies
 from sertoolkit.kernels.steps import run_steps as run_steps

@@ -3,7 +3,8 @@
 // M members, each a bidirectional layer of H units, on N packed frames: row offsets[t] + r is frame t of utterance r,
 // there while t < lengths[r]; utterances stand from long to short. Direction 1 walks from the last frame to the first.
 // What a member, a direction and a range of utterances need is a walk. Walks share nothing, so threads never wait, and a
-// value is made by the same operations in the same order whatever stands beside it.
+// state is made by the same operations in the same order whatever stands beside it. So are gradients, but for those of
+// weights and biases: they are summed range by range, and their last bits follow the number of ranges.
 //
 // Weights are laid out in panels that stay in the cache; tiles of ROWS utterances times some lanes stay in registers.
 // What the next step touches is fetched while this one is computed.
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -58,20 +60,31 @@ template <class T, int V> struct Lanes {
   static INLINE void store(T *to, type x) { std::memcpy(to, &x, sizeof x); }
   static INLINE void add(T *to, type x) { store(to, load(to) + x); }
 
-  // exp(x) = 2^n exp(x - n ln 2), the latter by its series; NaN stays NaN
-  static INLINE type exp(type x) {
+  // exp(x) = scale * (1 + rest), where scale is a power of two and rest a short series; NaN stays NaN
+  struct Exp {
+    type scale, rest;
+  };
+  static INLINE Exp exp(type x) {
     typedef Bits<T> B;
     x = x < -B::limit ? type{} - B::limit : x;
     x = x > B::limit ? type{} + B::limit : x;
-    const type shifted = x * T(1.4426950408889634) + B::rounder; // n now stands in the lowest bits
-    const type n = shifted - B::rounder;
-    const type rest = x - n * B::ln2_high - n * B::ln2_low;
+    const type shifted = x * T(1.4426950408889634) + B::rounder; // the power now stands in the lowest bits
+    const type power = shifted - B::rounder;
+    const type rest = x - power * B::ln2_high - power * B::ln2_low;
     type sum = type{} + T(1);
-    UNROLL for (int term = B::terms; term > 0; --term) sum = T(1) + sum * rest * T(1. / term);
-    return sum * (type)(((bits)shifted << B::mantissa) + B::one);
+    UNROLL for (int term = B::terms; term > 1; --term) sum = T(1) + sum * rest * T(1. / term);
+    return {(type)(((bits)shifted << B::mantissa) + B::one), sum * rest};
   }
-  static INLINE type sigmoid(type x) { return T(1) / (T(1) + exp(-x)); }
-  static INLINE type tanh(type x) { return T(2) * sigmoid(x + x) - T(1); }
+  static INLINE type sigmoid(type x) {
+    const Exp e = exp(-x);
+    return T(1) / (T(1) + (e.scale + e.scale * e.rest));
+  }
+  // by exp(2x) - 1, which keeps all digits of a small x
+  static INLINE type tanh(type x) {
+    const Exp e = exp(x + x);
+    const type less_one = (e.scale - T(1)) + e.scale * e.rest;
+    return less_one / (less_one + T(2));
+  }
 };
 
 // sum (R, C lanes) += x (R, depth) * panel (depth, C lanes); value (r, k) of x stands at x[r * across + k * along]
@@ -89,10 +102,10 @@ INLINE void multiply(typename Lanes<T, V>::type (&sum)[R][C], const T *x, int64_
   }
 }
 
-// Memory whose first value lies at the start of a cache line.
-template <class T> class Aligned {
+// Zeros, the first at the start of a cache line.
+template <class T> class Zeros {
 public:
-  explicit Aligned(int64_t size) : memory(size + 64 / sizeof(T)) {
+  explicit Zeros(int64_t size) : memory(size + 64 / sizeof(T)) {
     const uintptr_t past = reinterpret_cast<uintptr_t>(memory.data()) % 64;
     first = memory.data() + (past ? (64 - past) / sizeof(T) : 0);
   }
@@ -200,7 +213,7 @@ template <class T> struct Forward {
 
   void operator()(const Walk &walk, int64_t) const {
     constexpr int V = WIDTH / sizeof(T);
-    Aligned<T> panels(3 * H * H);
+    Zeros<T> panels(3 * H * H);
     make_panels<V>(panels.data(), weight + walk.group() * 3 * H * H, 0);
     T *all_gates = gates + walk.group() * packing.rows * 4 * H;
     T *all_out = out + (walk.member * packing.rows * 2 + walk.direction) * H;
@@ -321,7 +334,7 @@ template <class T> struct Backward {
 
   void operator()(const Walk &walk, int64_t range) const {
     constexpr int V = WIDTH / sizeof(T), C = 3;
-    Aligned<T> panels(3 * H * H), carried(packing.batch * H), bias(4 * H);
+    Zeros<T> panels(3 * H * H), carried(packing.batch * H), bias(4 * H);
     make_panels<V, C>(panels.data(), weight + walk.group() * 3 * H * H, 0);
     const int64_t sums = range * packing.members * 2 + walk.group(), by = walk.direction ? 1 : -1;
     std::vector<Kept> steps;
@@ -373,7 +386,11 @@ template <class Pass> void run(const Packing &packing, const Pass &pass, int64_t
     }
   };
   std::vector<std::thread> others;
-  for (int64_t other = 1; other < std::min(threads, walks); ++other) others.emplace_back(work);
+  others.reserve(walks);
+  try {
+    while (int64_t(others.size()) + 1 < std::min(threads, walks)) others.emplace_back(work);
+  } catch (const std::system_error &) { // no more threads to be had: those that there are take all walks
+  }
   work();
   for (std::thread &other : others) other.join();
 }

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import sysconfig
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -35,24 +36,27 @@ def applies(device: torch.device, dtype: torch.dtype) -> bool:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled steps for the instructions of this CPU; None where there are none, or of another `cpu.cpp`."""
-    # as torch chooses its own, so that ATEN_CPU_CAPABILITY=avx2 makes both compute as on an older machine
+    """The fastest compiled steps that this CPU can run; None where there are none, or of another `cpu.cpp`."""
+    return next(filter(None, map(load, known_instructions())), None)
+
+
+def known_instructions() -> Sequence[str]:
+    """Those of `INSTRUCTIONS` that this CPU knows.
+
+    As torch chooses its own, so that ATEN_CPU_CAPABILITY=avx2 makes both compute as on an older machine.
+    """
     capability = torch.backends.cpu.get_cpu_capability().lower()
-    known = (
-        INSTRUCTIONS[INSTRUCTIONS.index(capability) :] if capability in INSTRUCTIONS else INSTRUCTIONS[-1:]
-    )
-    for instructions in known:
-        file = compiled_file(instructions)
-        if file.exists():
-            found = ctypes.CDLL(str(file))
-            if found.source_checksum() == zlib.crc32(SOURCE.read_bytes()) & 0x7FFFFFFF:
-                return found
-    return None
+    return INSTRUCTIONS[INSTRUCTIONS.index(capability) if capability in INSTRUCTIONS else -1 :]
 
 
-def compiled_file(instructions: str) -> Path:
-    """Where `setup.py` puts the steps for some instructions."""
-    return SOURCE.with_name(f"_cpu_{instructions}{sysconfig.get_config_var('EXT_SUFFIX')}")
+def load(instructions: str) -> ctypes.CDLL | None:
+    """Steps compiled from this `cpu.cpp`; None where there are none that load."""
+    file = SOURCE.with_name(f"_cpu_{instructions}{sysconfig.get_config_var('EXT_SUFFIX')}")
+    try:
+        found = ctypes.CDLL(str(file))
+    except OSError:  # not compiled, or on a machine with newer libraries
+        return None
+    return found if found.source_checksum() == zlib.crc32(SOURCE.read_bytes()) & 0x7FFFFFFF else None
 
 
 def run_steps(gates: Tensor, weight: Tensor, bias: Tensor, offsets: Tensor, lengths: Tensor) -> Tensor:
@@ -71,7 +75,8 @@ def run_steps(gates: Tensor, weight: Tensor, bias: Tensor, offsets: Tensor, leng
 
     """
     out = gates.new_empty(len(gates), gates.shape[2], 2 * weight.shape[3])
-    _call("forward", [gates, weight, bias, out], offsets, lengths)
+    tensors = [gates, weight, bias, out]
+    _call("forward", _ranges(*lengths.shape), tensors, gates.shape[2], offsets, lengths)
     return out
 
 
@@ -97,7 +102,8 @@ def run_steps_back(
     ranges = _ranges(*lengths.shape)
     grad_weight = weight.new_zeros(ranges, *weight.shape)
     grad_bias = weight.new_zeros(ranges, len(weight), 2, gates.shape[3])
-    _call("backward", [grad_out, weight, gates, out, grads, grad_weight, grad_bias], offsets, lengths)
+    tensors = [grad_out, weight, gates, out, grads, grad_weight, grad_bias]
+    _call("backward", ranges, tensors, gates.shape[2], offsets, lengths)
     return grads, grad_weight.sum(0), grad_bias.sum(0)
 
 
@@ -106,13 +112,13 @@ def _ranges(members: int, batch: int) -> int:
     return max(1, min(batch, -(-torch.get_num_threads() // (2 * members))))
 
 
-def _call(name: str, tensors: list[Tensor], offsets: Tensor, lengths: Tensor) -> None:
-    gates, weight = (tensors[0], tensors[1]) if name == "forward" else (tensors[2], tensors[1])
+def _call(
+    name: str, ranges: int, tensors: list[Tensor], num_rows: int, offsets: Tensor, lengths: Tensor
+) -> None:
+    weight = tensors[1]
     members, batch = lengths.shape
-    packing = Packing(
-        members, gates.shape[2], batch, weight.shape[3], len(offsets), offsets.data_ptr(), lengths.data_ptr()
-    )
-    kind = str(weight.dtype).removeprefix("torch.")
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-    ranges, threads = ctypes.c_int64(_ranges(members, batch)), ctypes.c_int64(torch.get_num_threads())
-    library()[f"{name}_{kind}"](ranges, threads, packing, *pointers)
+    pointers = offsets.data_ptr(), lengths.data_ptr()
+    packing = Packing(members, num_rows, batch, weight.shape[3], len(offsets), *pointers)
+    function = getattr(library(), f"{name}_{str(weight.dtype).removeprefix('torch.')}")
+    counts = (ctypes.c_int64(count) for count in (ranges, torch.get_num_threads()))
+    function(*counts, packing, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors))

@@ -32,10 +32,9 @@ from sertoolkit.training.stacked_optimisers import step_optimisers
 
 logger = logging.getLogger(__name__)
 
-STEP_BYTES = (
-    400 * 2**20
-)  # of one step of a cohort, as estimated: beyond, members alone are as fast or faster (measured)
-CACHE_BYTES = 2**20  # of its weights: the same
+# Of one step of a cohort as estimated, and of its weights: beyond, members are as fast alone (measured, steps compiled).
+STEP_BYTES = 400 * 2**20
+CACHE_BYTES = 2**20
 NO_TARGET = -100
 
 

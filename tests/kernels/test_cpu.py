@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 
 import pytest
@@ -12,19 +11,19 @@ from torch import Tensor, nn
 from sertoolkit.gru import BiGRU
 from sertoolkit.kernels import cpu
 
-CAPABILITY = torch.backends.cpu.get_cpu_capability().lower()
+NOT_COMPILED = (
+    "not compiled: no C++ compiler was found when the toolkit was installed, or the CPU is of another kind"
+)
 
 
 @pytest.fixture(params=cpu.INSTRUCTIONS)
 def instructions(request, monkeypatch) -> str:
     """Steps compiled for some instructions are the ones that run."""
-    if not cpu.compiled_file(request.param).exists():
-        pytest.skip(
-            "not compiled: no C++ compiler was found when the toolkit was installed, or it is of another kind"
-        )
-    if request.param != "any" and cpu.INSTRUCTIONS.index(request.param) < cpu.INSTRUCTIONS.index(CAPABILITY):
-        pytest.skip(f"this CPU knows {CAPABILITY} only")
-    library = ctypes.CDLL(str(cpu.compiled_file(request.param)))
+    if request.param not in cpu.known_instructions():
+        pytest.skip(f"this CPU knows {' '.join(cpu.known_instructions())} only")
+    library = cpu.load(request.param)
+    if library is None:
+        pytest.skip(NOT_COMPILED)
     monkeypatch.setattr(cpu, "library", lambda: library)
     return request.param
 
@@ -92,6 +91,16 @@ def test_values_and_gradients_are_those_of_plain_torch(
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
 
 
+def test_small_values_keep_their_digits(instructions) -> None:
+    network = BiGRU(5, 24)
+    for name, value in network.named_parameters():
+        if name.split(".")[-1].startswith("bias"):
+            nn.init.zeros_(value)
+    x, lengths = torch.randn(4, 9, 5) * 1e-6, torch.tensor([9, 9, 3, 1], dtype=torch.int32)
+    found, exact = network(x, lengths), network.double()(x.double(), lengths)
+    assert float(((found - exact).abs().max() / exact.abs().max()).detach()) < 1e-6
+
+
 def test_single_precision_is_as_near_to_double_as_plain_torch(instructions, monkeypatch) -> None:
     lengths = torch.randint(1, 120, (1, 32))
     module = Both(BiGRU(5, 96, 1))
@@ -156,13 +165,23 @@ def test_gates_that_are_full_stay_finite_and_what_is_no_number_stays_none(instru
 
 def test_steps_of_another_source_are_left_alone(tmp_path, monkeypatch) -> None:
     if cpu.library() is None:
-        pytest.skip("not compiled: no C++ compiler was found when the toolkit was installed")
+        pytest.skip(NOT_COMPILED)
     for file in cpu.SOURCE.parent.glob("_cpu_*"):
         shutil.copy(file, tmp_path)
     source = shutil.copy(cpu.SOURCE, tmp_path)
     monkeypatch.setattr(cpu, "SOURCE", cpu.Path(source))
     assert cpu.library.__wrapped__() is not None
     cpu.SOURCE.write_text(cpu.SOURCE.read_text() + "\n// changed\n")
+    assert cpu.library.__wrapped__() is None
+
+
+def test_steps_that_do_not_load_are_left_alone(tmp_path, monkeypatch) -> None:
+    source = shutil.copy(cpu.SOURCE, tmp_path)
+    monkeypatch.setattr(cpu, "SOURCE", cpu.Path(source))
+    assert cpu.library.__wrapped__() is None
+    for instructions in cpu.INSTRUCTIONS:
+        name = f"_cpu_{instructions}{cpu.sysconfig.get_config_var('EXT_SUFFIX')}"
+        (tmp_path / name).write_bytes(b"\x7fELF")
     assert cpu.library.__wrapped__() is None
 
 
