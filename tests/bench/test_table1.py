@@ -26,6 +26,13 @@ def test_a_tiny_run_trains_every_kind_and_keeps_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_by_default_the_twelve_systems_of_the_paper_are_trained() -> None:
+    config = table1.load_config(
+        table1.SerConfig, table1.ROOT / "egs" / "iemocap" / "ser" / "conf" / "ser.yaml"
+    )
+    assert len(table1.systems_of_table1(config)) == 12
+
+
 def test_a_store_in_memory_holds_what_it_would_write(tmp_path: Path) -> None:
     corpus = table1.Corpus(tmp_path, 40, tiny=True)
     corpus.write()
