@@ -127,31 +127,34 @@ done
 
 python=$(find_python)
 stamp=$(requirements | cksum)
+source=$(cksum <"$root/sertoolkit/kernels/cpu.cpp")
 up_to_date() { [ "$force" = false ] && [ "$(cat "$venv/.setup-done" 2>/dev/null)" = "$stamp" ]; }
-steps=$(cksum <"$root/sertoolkit/kernels/cpu.cpp")
-compiled() { [ "$(cat "$venv/.steps-done" 2>/dev/null)" = "$steps" ]; }
-if up_to_date && ! compiled; then
-  log "compiling sertoolkit/kernels/cpu.cpp"
-  "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check -e "$root"
-  printf '%s\n' "$steps" >"$venv/.steps-done"
-fi
-if up_to_date; then
-  log "tools/venv is up to date"
-  exit 0
-fi
+compiled() { [ "$(cat "$venv/.compiled" 2>/dev/null)" = "$source" ]; }
+end_where_done() {
+  if up_to_date && compiled; then
+    log "tools/venv is up to date"
+    exit 0
+  fi
+}
+end_where_done
 
 # A second setup.sh started meanwhile waits for this one and then finds its work done.
 exec 9>"$root/tools/.setup.lock"
 if command -v flock >/dev/null && ! flock --nonblock 9; then
   log "waiting for another tools/setup.sh"
   flock 9
-  if up_to_date; then exit 0; fi
+  end_where_done
 fi
 
 start=$SECONDS
-log "making tools/venv with $("$python" --version) ($python); 1 to 3 minutes, about 6 GB"
-make_venv
-if [ "$cpu" = true ]; then install_cpu; else install_packages; fi
-printf '%s\n' "$steps" >"$venv/.steps-done"
-printf '%s\n' "$stamp" >"$venv/.setup-done"
+if up_to_date; then
+  log "compiling sertoolkit/kernels/cpu.cpp anew"
+  "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check -e "$root"
+else
+  log "making tools/venv with $("$python" --version) ($python); 1 to 3 minutes, about 6 GB"
+  make_venv
+  if [ "$cpu" = true ]; then install_cpu; else install_packages; fi
+  printf '%s\n' "$stamp" >"$venv/.setup-done"
+fi
+printf '%s\n' "$source" >"$venv/.compiled"
 log "done in $((SECONDS - start)) s: $venv"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from torch import Tensor, nn
 from sertoolkit.gru import BiGRU
 from sertoolkit.kernels import cpu
 
+ROOT = Path(__file__).parents[2]
 NOT_COMPILED = (
     "not compiled: no C++ compiler was found when the toolkit was installed, or the CPU is of another kind"
 )
@@ -64,6 +69,23 @@ def test_a_compiler_that_is_there_was_used() -> None:
     if shutil.which("g++") is None:
         pytest.skip("no g++ here")
     assert cpu.library() is not None
+
+
+def test_without_a_compiler_the_toolkit_is_installed_all_the_same(tmp_path) -> None:
+    pytest.importorskip("setuptools", reason="this environment builds nothing: it has no setuptools")
+    build = [
+        sys.executable,
+        "setup.py",
+        "build_ext",
+        "--build-temp",
+        tmp_path / "temp",
+        "--build-lib",
+        tmp_path / "lib",
+    ]
+    env = {**os.environ, "CC": "no-such-compiler", "CXX": "no-such-compiler"}
+    done = subprocess.run(build, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert "no-such-compiler" in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.so"))
 
 
 @pytest.mark.parametrize("threads", [1, 7], indirect=True)
@@ -169,7 +191,7 @@ def test_steps_of_another_source_are_left_alone(tmp_path, monkeypatch) -> None:
     for file in cpu.SOURCE.parent.glob("_cpu_*"):
         shutil.copy(file, tmp_path)
     source = shutil.copy(cpu.SOURCE, tmp_path)
-    monkeypatch.setattr(cpu, "SOURCE", cpu.Path(source))
+    monkeypatch.setattr(cpu, "SOURCE", Path(source))
     assert cpu.library.__wrapped__() is not None
     cpu.SOURCE.write_text(cpu.SOURCE.read_text() + "\n// changed\n")
     assert cpu.library.__wrapped__() is None
@@ -177,7 +199,7 @@ def test_steps_of_another_source_are_left_alone(tmp_path, monkeypatch) -> None:
 
 def test_steps_that_do_not_load_are_left_alone(tmp_path, monkeypatch) -> None:
     source = shutil.copy(cpu.SOURCE, tmp_path)
-    monkeypatch.setattr(cpu, "SOURCE", cpu.Path(source))
+    monkeypatch.setattr(cpu, "SOURCE", Path(source))
     assert cpu.library.__wrapped__() is None
     for instructions in cpu.INSTRUCTIONS:
         name = f"_cpu_{instructions}{cpu.sysconfig.get_config_var('EXT_SUFFIX')}"
