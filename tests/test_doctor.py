@@ -58,6 +58,14 @@ def test_steps_that_are_not_compiled_are_a_note_with_its_remedy(monkeypatch: pyt
     assert "C++ compiler" in finding.remedy
 
 
+def test_which_steps_are_compiled_is_told_without_asking_for_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda folder: [Finding("ok", "compiled steps", "for avx2")])
+    assert cli.main(["doctor"]) == 0
+    assert "compiled steps" in capsys.readouterr().out
+
+
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "requires", lambda name: ["no-such-package>=1", "other>=1; extra == 'dev'"])
     assert [finding.subject for finding in doctor._packages()] == ["no-such-package"]

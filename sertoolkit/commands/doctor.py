@@ -29,7 +29,18 @@ def run(args: argparse.Namespace) -> int:
     from sertoolkit.doctor import examine
 
     subjects: dict[str, list[str]] = {"ok": [], "note": [], "missing": []}
-    brief = ("sertoolkit", "python", "torch", "gpu", "cpu", "audio", "espeak-ng", "opensmile", "disk")
+    brief = (
+        "sertoolkit",
+        "python",
+        "torch",
+        "gpu",
+        "cpu",
+        "compiled steps",
+        "audio",
+        "espeak-ng",
+        "opensmile",
+        "disk",
+    )
     for finding in examine(args.dir):
         subjects[finding.state].append(finding.subject)
         if finding.state != "ok" or args.all or finding.subject in brief:
