@@ -155,9 +155,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         measure_curves(arguments)
     else:
         measure_steps("iemocap", arguments, steps=arguments.steps)
-        measure_steps(
-            "equal", arguments, steps=8 * arguments.steps
-        )  # there a step of the rival is a fortieth
+        # there a step of the rival takes a fortieth of the time
+        measure_steps("equal", arguments, steps=8 * arguments.steps)
 
 
 def make_work(folder: str, frames: Sequence[int], *, tiny: bool, units: int = UNITS) -> Work:
