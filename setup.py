@@ -66,24 +66,29 @@ def version() -> str:
 
 def compiled_steps() -> list[Extension]:
     """The steps of GRUs on a CPU, for several kinds of CPU; without a C++ compiler the toolkit does without, slower."""
-    source = Path("sertoolkit", "kernels", "cpu.cpp")
     flags = {"any": []}
     if platform.machine().lower() in ("x86_64", "amd64"):
         flags["avx2"] = ["-mavx2", "-mfma"]
         flags["avx512"] = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mfma"]
-    checksum = zlib.crc32((ROOT / source).read_bytes()) & 0x7FFFFFFF  # sertoolkit/kernels/cpu.py compares it
-    return [
-        Extension(
-            f"sertoolkit.kernels._cpu_{instructions}",
-            [str(source)],
-            define_macros=[("SOURCE_CHECKSUM", str(checksum))],
-            extra_compile_args=["-std=c++17", "-O3", *own],
-            depends=["setup.py"],
-            language="c++",
-            optional=True,
-        )
-        for instructions, own in flags.items()
-    ]
+        if platform.system() == "Linux":
+            flags["amx"] = [*flags["avx512"], "-mavx512bw", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]
+    return [_steps(instructions, own) for instructions, own in flags.items()]
+
+
+def _steps(instructions: str, flags: list[str]) -> Extension:
+    folder = Path("sertoolkit", "kernels")
+    source, shared = folder / ("amx.cpp" if instructions == "amx" else "cpu.cpp"), folder / "cpu.hpp"
+    written = (ROOT / source).read_bytes() + (ROOT / shared).read_bytes()
+    checksum = zlib.crc32(written) & 0x7FFFFFFF  # sertoolkit/kernels/cpu.py compares it
+    return Extension(
+        f"sertoolkit.kernels._cpu_{instructions}",
+        [str(source)],
+        define_macros=[("SOURCE_CHECKSUM", str(checksum))],
+        extra_compile_args=["-std=c++17", "-O3", *flags],
+        depends=["setup.py", str(shared)],
+        language="c++",
+        optional=True,
+    )
 
 
 setup(
@@ -96,7 +101,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["sertoolkit", "sertoolkit.*"]),
     ext_modules=compiled_steps(),
-    package_data={"sertoolkit": ["kernels/cpu.cpp", "features/opensmile/*.conf", "report/templates/*"]},
+    package_data={"sertoolkit": ["kernels/*.[ch]pp", "features/opensmile/*.conf", "report/templates/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sertoolkit = sertoolkit.cli:main"]},

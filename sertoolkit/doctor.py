@@ -129,7 +129,8 @@ def _torch() -> Iterator[Finding]:
         found = "none, or of another version: recurrent layers take two to three times as long"
         yield Finding("note", "compiled steps", found, COMPILE)
     else:
-        yield Finding("ok", "compiled steps", f"for {compiled}")
+        with_amx = cpu.library(torch.bfloat16) is not None
+        yield Finding("ok", "compiled steps", f"for {compiled}{', bfloat16 for amx' * with_amx}")
 
 
 def _audio() -> Iterator[Finding]:

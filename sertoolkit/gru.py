@@ -190,7 +190,9 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, packing: _Packing) -> Tensor:
-        ctx.packing = packing
+        ctx.packing, ctx.dtype = packing, x.dtype
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
+            x = x.float()  # there it would be summed in bfloat16
         total = functional.embedding_bag(
             packing.utterances[0], x.flatten(0, 1), packing.utterances[1], mode="sum"
         )
@@ -200,7 +202,7 @@ class _Mean(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         packing = ctx.packing
-        each = (grad / packing.lengths.clamp(min=1)[:, :, None]).flatten(0, 1)
+        each = (grad / packing.lengths.clamp(min=1)[:, :, None]).flatten(0, 1).to(ctx.dtype)
         utterance = packing.source // packing.num_frames
         packed = each.index_select(0, utterance).view(len(grad), -1, grad.shape[2])
         return packed if packing.valid is None else packed.mul_(packing.valid), None
@@ -316,6 +318,7 @@ class _CompiledLayer(torch.autograd.Function):
         grads, grad_weight_hh, grad_bias = cpu.run_steps_back(
             grad.contiguous(), weight_hh, gates, out, **ctx.packing.for_cpu
         )
+        grad_weight_hh, grad_bias = grad_weight_hh.to(x.dtype), grad_bias.to(x.dtype)
         grad_bias_hh = torch.cat([grad_bias[..., : 2 * size], grad_bias[..., 3 * size :]], 2)
         # transposed, as such products are faster; zeros are added to, as autocast lets such products alone
         grad_weight_ih = weight_ih.new_zeros(*weight_ih.shape[:2], x.shape[2], 3 * size)
@@ -412,6 +415,19 @@ def _paired(pair: tuple[nn.GRU, nn.GRU], name: str) -> Tensor:
     dims = 2 if name.startswith("weight") else 1
     both = torch.stack([getattr(gru, name) for gru in pair], -1 - dims)
     return both if both.ndim == dims + 2 else both[None]
+
+
+def set_precision(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """Let all BiGRUs of a module take their products in a type; weights, and what they return, stay as they are.
+
+    Args:
+        module: any
+        dtype: e.g. bfloat16; None: that of weights and input
+
+    """
+    for part in module.modules():
+        if isinstance(part, BiGRU):
+            part.precision = dtype
 
 
 class BiGRU(nn.Module):

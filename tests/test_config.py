@@ -218,6 +218,6 @@ def test_an_unknown_system_is_refused_with_the_nearest_name():
 
 def test_settings_of_recognisers_are_unknown_to_emotion_systems():
     assert from_dict(AsrTraining, {"batch_frames": 8000}).batch_frames == 8000
-    for key in ("batch_frames", "precision", "deterministic"):
+    for key in ("batch_frames", "deterministic"):
         with pytest.raises(ConfigError, match=f"unknown key '{key}'"):
             from_dict(Training, {key: 1})

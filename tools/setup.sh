@@ -127,7 +127,7 @@ done
 
 python=$(find_python)
 stamp=$(requirements | cksum)
-source=$(cksum <"$root/sertoolkit/kernels/cpu.cpp")
+source=$(cat "$root"/sertoolkit/kernels/*.[ch]pp | cksum)
 up_to_date() { [ "$force" = false ] && [ "$(cat "$venv/.setup-done" 2>/dev/null)" = "$stamp" ]; }
 compiled() { [ "$(cat "$venv/.compiled" 2>/dev/null)" = "$source" ]; }
 end_where_done() {
@@ -148,7 +148,7 @@ fi
 
 start=$SECONDS
 if up_to_date; then
-  log "compiling sertoolkit/kernels/cpu.cpp anew"
+  log "compiling sertoolkit/kernels anew"
   "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check -e "$root"
 else
   log "making tools/venv with $("$python" --version) ($python); 1 to 3 minutes, about 6 GB"

@@ -1,4 +1,5 @@
-"""The steps of GRUs on a CPU: `cpu.cpp`, compiled where the toolkit is installed with a C++ compiler at hand.
+"""The steps of GRUs on a CPU: `cpu.cpp` for float32 and float64, `amx.cpp` for bfloat16, compiled where the toolkit is
+installed with a C++ compiler at hand.
 
 Shapes: M members, N packed frames, H units; see `sertoolkit.gru` for what packed means.
 """
@@ -15,13 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("cpu.cpp")
+FOLDER = Path(__file__).parent
 INSTRUCTIONS = ("avx512", "avx2", "any")
-"""What it is compiled for, the fastest first; an installation has those that its compiler knows."""
+"""What `cpu.cpp` is compiled for, the fastest first; an installation has those that its compiler knows."""
 
 
 class Packing(ctypes.Structure):
-    """What the steps need to know of packed frames; `cpu.cpp` has the same fields."""
+    """What the steps need to know of packed frames; `cpu.hpp` has the same fields."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("members", "rows", "batch", "units", "steps")),
@@ -31,12 +32,17 @@ class Packing(ctypes.Structure):
 
 def applies(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether steps of this type can run compiled."""
-    return device.type == "cpu" and dtype in (torch.float32, torch.float64) and library() is not None
+    return device.type == "cpu" and library(dtype) is not None
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """The fastest compiled steps that this CPU can run; None where there are none, or of another `cpu.cpp`."""
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The fastest compiled steps of a type that this CPU can run; None where there are none, or of other sources."""
+    if dtype == torch.bfloat16:
+        found = load("amx") if known_instructions()[0] == "avx512" else None
+        return found if found is not None and found.is_usable() else None
+    if dtype not in (torch.float32, torch.float64):
+        return None
     return next(filter(None, map(load, known_instructions())), None)
 
 
@@ -50,17 +56,19 @@ def known_instructions() -> Sequence[str]:
 
 
 def load(instructions: str) -> ctypes.CDLL | None:
-    """Steps compiled from this `cpu.cpp`; None where there are none that load."""
-    file = SOURCE.with_name(f"_cpu_{instructions}{sysconfig.get_config_var('EXT_SUFFIX')}")
+    """Steps compiled from these sources; None where there are none that load."""
+    file = FOLDER / f"_cpu_{instructions}{sysconfig.get_config_var('EXT_SUFFIX')}"
     try:
         found = ctypes.CDLL(str(file))
     except OSError:  # not compiled, or on a machine with newer libraries
         return None
-    return found if found.source_checksum() == zlib.crc32(SOURCE.read_bytes()) & 0x7FFFFFFF else None
+    sources = (FOLDER / ("amx.cpp" if instructions == "amx" else "cpu.cpp"), FOLDER / "cpu.hpp")
+    written = b"".join(source.read_bytes() for source in sources)
+    return found if found.source_checksum() == zlib.crc32(written) & 0x7FFFFFFF else None
 
 
 def run_steps(gates: Tensor, weight: Tensor, bias: Tensor, offsets: Tensor, lengths: Tensor) -> Tensor:
-    """Step forward. All tensors are contiguous.
+    """Step forward. All tensors are contiguous, and of one type but for integers.
 
     Args:
         gates: what the input gives to reset, update and new gate, and room for one more, (M, 2, N, 4H); becomes these
@@ -95,13 +103,14 @@ def run_steps_back(
 
     Returns:
         gradients of the hidden part of new, of reset, update and new, (M, 2, N, 4H), zero in rows without a frame; of the
-        weight, (M, 2, 3H, H); of the bias, (M, 2, 4H)
+        weight, (M, 2, 3H, H); of the bias, (M, 2, 4H); these two in float32 where the rest is bfloat16
 
     """
     grads = torch.empty_like(gates)
     ranges = _ranges(*lengths.shape)
-    grad_weight = weight.new_zeros(ranges, *weight.shape)
-    grad_bias = weight.new_zeros(ranges, len(weight), 2, gates.shape[3])
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    grad_weight = torch.zeros(ranges, *weight.shape, dtype=dtype)
+    grad_bias = torch.zeros(ranges, len(weight), 2, gates.shape[3], dtype=dtype)
     tensors = [grad_out, weight, gates, out, grads, grad_weight, grad_bias]
     _call("backward", ranges, tensors, gates.shape[2], offsets, lengths)
     return grads, grad_weight.sum(0), grad_bias.sum(0)
@@ -119,6 +128,6 @@ def _call(
     members, batch = lengths.shape
     pointers = offsets.data_ptr(), lengths.data_ptr()
     packing = Packing(members, num_rows, batch, weight.shape[3], len(offsets), *pointers)
-    function = getattr(library(), f"{name}_{str(weight.dtype).removeprefix('torch.')}")
+    function = getattr(library(weight.dtype), f"{name}_{str(weight.dtype).removeprefix('torch.')}")
     counts = (ctypes.c_int64(count) for count in (ranges, torch.get_num_threads()))
     function(*counts, packing, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors))

@@ -22,7 +22,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from sertoolkit.errors import Stopped
-from sertoolkit.gru import BiGRU
+from sertoolkit.gru import set_precision
 from sertoolkit.heads.base import Head
 from sertoolkit.heads.stacked import Draws, stacked
 from sertoolkit.tasks.ser import HeadInputs, SerTask
@@ -51,7 +51,7 @@ def cohort_limit(
 
     """
     if gpu_bytes is not None:
-        _use_bfloat16(head)
+        set_precision(head, torch.bfloat16)
     sample = longest[-4:]
     saved = 0
 
@@ -72,13 +72,6 @@ def cohort_limit(
     return max(1, int(min(STEP_BYTES // step, CACHE_BYTES // weights)))
 
 
-def _use_bfloat16(head: Head) -> None:
-    """Let recurrent layers take their products in bfloat16, half the memory of a step; weights stay as they are."""
-    for module in head.modules():
-        if isinstance(module, BiGRU):
-            module.precision = torch.bfloat16
-
-
 class _Stack:
     """Members whose weights and optimiser states stand in stacks.
 
@@ -95,7 +88,7 @@ class _Stack:
         self.weights = self._stack_weights()
         self.states = self._stack_states()
         if next(iter(self.weights.values())).is_cuda:
-            _use_bfloat16(self.template)
+            set_precision(self.template, torch.bfloat16)
 
     def _stack_weights(self) -> dict[str, Tensor]:
         models = [dict(task.model.named_parameters()) for task in self.tasks]

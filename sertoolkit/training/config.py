@@ -45,6 +45,10 @@ class Training:
     """SortaGrad: the first epoch runs from short to long utterances."""
     bucket: bool = False
     """Batches of similar duration in random order, instead of random batches."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16``: products of recurrent layers in that type while they train (of all layers of a recogniser, by
+    autocast). Weights, statistics, losses and all that is predicted stay in float32. For CPUs with AMX and for GPUs;
+    others only get slower. Emotion systems always train so on a GPU."""
     checkpoint_seconds: float = 60.0
     """At most this much work is lost when the process is killed."""
 
@@ -103,9 +107,6 @@ class AsrTraining(Training):
     batch_frames: int = 0
     """Most frames a step, padding included, in place of ``batch_size``: short utterances then make bigger batches.
     Where tempo is drawn anew each epoch, an utterance counts at its slowest. 0: ``batch_size`` utterances."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16``: products of the encoder in that type, by autocast; weights, statistics of batch norm and CTC stay in
-    float32. Made for GPUs; a CPU without bfloat16 products only gets slower."""
     deterministic: bool = False
     """The same weights from every run on the same GPUs, as on the CPU anyway: CTC is computed on the CPU, and torch takes
     deterministic algorithms. Slower; ``bench/gpu.sh`` measures by how much."""
@@ -167,7 +168,8 @@ class SerConfig:
         """The training of one system, or those that its members choose from.
 
         Raises:
-            ConfigError: if one of its own settings is unknown or wrong, or the choices differ in their optimiser
+            ConfigError: if one of its own settings is unknown or wrong, or the choices differ in their optimiser or
+                precision
 
         """
         system = self.systems[name]
@@ -175,8 +177,8 @@ class SerConfig:
         found = [
             from_dict(Training, shared | choice, f"training of {name}") for choice in system.choices or [{}]
         ]
-        if len({training.optimiser for training in found}) > 1:
-            raise ConfigError(f"choices of {name}: they may differ in anything but the optimiser")
+        if len({(training.optimiser, training.precision) for training in found}) > 1:
+            raise ConfigError(f"choices of {name}: they may differ in anything but the optimiser and the precision")
         return found
 
     def choose(self, names: list[str]) -> dict[str, System]:

@@ -29,6 +29,7 @@ from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader
 from sertoolkit.training.config import SerConfig
 from sertoolkit.training.members import Grid, Member, list_members
+from sertoolkit.training.precision import warn_where_slow
 from sertoolkit.training.signals import stop_requests
 from sertoolkit.version import environment
 
@@ -115,6 +116,7 @@ def train_grid(
     logger.info("%d members, %d done already, %d to train", len(members), len(members) - len(todo), len(todo))
     if not todo:
         return 0
+    warn_where_slow(itertools.chain.from_iterable(map(config.trainings_of, names)), device)
     paths.exp.mkdir(parents=True, exist_ok=True)
     atomic.write_text(paths.exp / "config.yaml", dump_yaml(to_dict(config)))
     atomic.write_text(paths.exp / "environment.yaml", dump_yaml(environment()))

@@ -27,6 +27,7 @@ from sertoolkit import registry
 from sertoolkit.config import from_dict, hash_of, load_yaml, to_dict
 from sertoolkit.corpus.protocol import ResolvedProtocol
 from sertoolkit.errors import CheckpointError
+from sertoolkit.gru import set_precision
 from sertoolkit.heads.base import Head
 from sertoolkit.heads.stacked import can_stack
 from sertoolkit.scoring.predictions import write_predictions
@@ -39,12 +40,14 @@ from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
 from sertoolkit.training.config import SerConfig
 from sertoolkit.training.loop import Trainer
+from sertoolkit.training.precision import precision_of
 from sertoolkit.training.resident import DeviceInputs, step_budget, table_budget
 
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.safetensors"
 MEMBER_FILE = "member.yaml"
+SINGLE = ("precision", "float32")  # not in hashes: members trained before there was a choice remain valid
 PREDICTIONS = {"valid": "predictions.valid.tsv", "test": "predictions.test.tsv"}
 
 
@@ -144,7 +147,7 @@ class Grid:
         inputs = self.inputs(member.system)
         system = self.config.systems[member.system]
         trainings = [
-            {k: v for k, v in to_dict(training).items() if k != "checkpoint_seconds"}
+            {k: v for k, v in to_dict(training).items() if k != "checkpoint_seconds" and (k, v) != SINGLE}
             for training in self.config.trainings_of(member.system)
         ]
         settings = {
@@ -216,8 +219,10 @@ class Grid:
         found = []
         for number, training in enumerate(trainings, 1):
             torch.manual_seed(step_seed(member.seed, 0, 0))
+            head = self.build_head(member.system).to(self.device)
+            set_precision(head, precision_of(training))
             task = self._task_class(member.system)(
-                self.build_head(member.system).to(self.device),
+                head,
                 self._task_inputs(member.system),
                 self.protocol.folds[member.fold],
                 self.protocol.protocol.classes,
@@ -265,6 +270,7 @@ class Grid:
         folder, hashes = member.folder(self.exp), self.hashes(member)
         classes, fold = self.protocol.protocol.classes, self.protocol.folds[member.fold]
         best = min(trainers, key=lambda trainer: trainer.progress.best)
+        set_precision(best.task.model, None)  # as whoever predicts with its weights
         for name in ("valid", "test"):
             utt_ids = getattr(fold, name)
             truth = [fold.truth[utt_id] for utt_id in utt_ids]
@@ -303,14 +309,15 @@ class Grid:
         head, inputs = self.build_head(name), self.inputs(name)
         if not can_stack(head):
             return 1
-        batch_size = self.config.trainings_of(name)[0].batch_size
+        training = self.config.trainings_of(name)[0]
+        set_precision(head, precision_of(training))
         utt_ids = {
             copy
             for fold in self.protocol.folds.values()
             for utt_id in fold.truth
             for copy in inputs.copies_of(utt_id)
         }
-        longest = sorted(utt_ids, key=inputs.num_frames)[-batch_size:]
+        longest = sorted(utt_ids, key=inputs.num_frames)[-training.batch_size :]
         gpu_bytes = None if self.device is None else step_budget(inputs, self.device)
         return cohort_limit(head, inputs, longest, gpu_bytes=gpu_bytes)
 

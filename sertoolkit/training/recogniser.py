@@ -28,6 +28,7 @@ from sertoolkit.training.checkpoint import remove_checkpoints
 from sertoolkit.training.config import AsrConfig
 from sertoolkit.training.determinism import deterministic
 from sertoolkit.training.loop import Trainer
+from sertoolkit.training.precision import warn_where_slow
 from sertoolkit.training.ranks import ALONE, Ranks
 from sertoolkit.training.signals import stop_requests
 from sertoolkit.version import environment, processor
@@ -106,6 +107,7 @@ def train_recogniser(
         )
         amount = _amount(train, train_dir.text, valid_store.meta["frame_shift"])
         ranks.check(recogniser.model)
+        warn_where_slow([config.training], torch.device(device))
         recogniser.model.to(device)
         task = AsrTask(
             recogniser.model,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sertoolkit.gru import BiGRU
+from sertoolkit.gru import BiGRU, set_precision
 from sertoolkit.kernels import cpu
 
 ROOT = Path(__file__).parents[2]
@@ -21,16 +21,36 @@ NOT_COMPILED = (
 )
 
 
-@pytest.fixture(params=cpu.INSTRUCTIONS)
-def instructions(request, monkeypatch) -> str:
-    """Steps compiled for some instructions are the ones that run."""
-    if request.param not in cpu.known_instructions():
+def use(instructions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the steps compiled for some instructions be the ones that run."""
+    if instructions not in cpu.known_instructions():
         pytest.skip(f"this CPU knows {' '.join(cpu.known_instructions())} only")
-    library = cpu.load(request.param)
+    library = cpu.load(instructions)
     if library is None:
         pytest.skip(NOT_COMPILED)
-    monkeypatch.setattr(cpu, "library", lambda: library)
+    monkeypatch.setattr(cpu, "library", lambda dtype: library)
+
+
+@pytest.fixture(params=cpu.INSTRUCTIONS)
+def instructions(request, monkeypatch) -> str:
+    use(request.param, monkeypatch)
     return request.param
+
+
+@pytest.fixture
+def amx() -> None:
+    if cpu.library(torch.bfloat16) is None:
+        pytest.skip("this CPU has no matrix units (AMX), or the compiler knew none")
+
+
+@pytest.fixture(params=[*cpu.INSTRUCTIONS, "amx"])
+def dtype(request, monkeypatch) -> torch.dtype:
+    """What the steps that run compute in: bfloat16 on matrix units, else float32."""
+    if request.param == "amx":
+        request.getfixturevalue("amx")
+        return torch.bfloat16
+    use(request.param, monkeypatch)
+    return torch.float32
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +88,7 @@ def values_and_gradients(
 def test_a_compiler_that_is_there_was_used() -> None:
     if shutil.which("g++") is None:
         pytest.skip("no g++ here")
-    assert cpu.library() is not None
+    assert cpu.library(torch.float32) is not None
 
 
 def test_without_a_compiler_the_toolkit_is_installed_all_the_same(tmp_path) -> None:
@@ -151,7 +171,7 @@ def steps(lengths: list[int], gates: list[Tensor], weight: Tensor, bias: Tensor)
     counts = [sum(length > t for length in lengths) for t in range(max(lengths))]
     offsets = torch.tensor([0, *counts]).cumsum(0)[:-1]
     rows = [offsets[:length] + place for place, length in enumerate(lengths)]
-    packed = torch.full((1, 2, sum(lengths), 4 * weight.shape[3]), float("nan"))
+    packed = torch.full((1, 2, sum(lengths), 4 * weight.shape[3]), float("nan"), dtype=weight.dtype)
     for at, own in zip(rows, gates, strict=True):
         packed[0, :, at, : own.shape[2]] = own
     out = cpu.run_steps(packed, weight, bias, offsets, torch.tensor([lengths]))
@@ -159,24 +179,24 @@ def steps(lengths: list[int], gates: list[Tensor], weight: Tensor, bias: Tensor)
 
 
 @pytest.mark.parametrize("threads", [1, 7], indirect=True)
-def test_an_utterance_gets_the_same_bits_whatever_stands_beside_it(threads, instructions) -> None:
-    lengths = [40, 40, 33, 30, 12, 12, 11, 9, 4, 3, 1]
-    weight, bias = torch.randn(1, 2, 72, 24) * 0.2, torch.randn(1, 2, 96)
-    gates = [torch.randn(2, length, 72) for length in lengths]
+def test_an_utterance_gets_the_same_bits_whatever_stands_beside_it(threads, dtype) -> None:
+    lengths = [*range(60, 20, -2), 12, 12, 11, 9, 4, 3, 1]
+    weight, bias = (torch.randn(1, 2, 72, 24) * 0.2).to(dtype), torch.randn(1, 2, 96).to(dtype)
+    gates = [torch.randn(2, length, 72).to(dtype) for length in lengths]
     together = steps(lengths, gates, weight, bias)
     for place, length in enumerate(lengths):
         (alone,) = steps([length], [gates[place]], weight, bias)
         assert torch.equal(together[place], alone)
 
 
-def test_gates_that_are_full_stay_finite_and_what_is_no_number_stays_none(instructions) -> None:
-    weight, bias = torch.randn(1, 2, 15, 5), torch.zeros(1, 2, 20)
-    full = torch.full((2, 3, 15), 1e30)
+def test_gates_that_are_full_stay_finite_and_what_is_no_number_stays_none(dtype) -> None:
+    weight, bias = torch.randn(1, 2, 15, 5).to(dtype), torch.zeros(1, 2, 20, dtype=dtype)
+    full = torch.full((2, 3, 15), 1e30, dtype=dtype)
     (states,) = steps([3], [full], weight, bias)
-    assert torch.equal(states, torch.zeros(3, 10))  # an update gate of 1 keeps the first state
+    assert torch.equal(states, torch.zeros(3, 10, dtype=dtype))  # an update gate of 1 keeps the first state
     full[:, :, 5:10] = -1e30
     (states,) = steps([3], [full], weight, bias)
-    assert torch.equal(states, torch.ones(3, 10))
+    assert torch.equal(states, torch.ones(3, 10, dtype=dtype))
     full[0, 1, 0] = float("nan")
     (states,) = steps([3], [full], weight, bias)
     assert not states[0, :5].isnan().any()
@@ -185,31 +205,87 @@ def test_gates_that_are_full_stay_finite_and_what_is_no_number_stays_none(instru
     assert not states[:, 5:].isnan().any()
 
 
-def test_steps_of_another_source_are_left_alone(tmp_path, monkeypatch) -> None:
-    if cpu.library() is None:
+@pytest.mark.parametrize("threads", [1, 7], indirect=True)
+@pytest.mark.parametrize("units", [3, 24, 50, 96])
+@pytest.mark.parametrize(
+    "lengths", [[[4] * 9], [[5, 3, 0, 1, 2]], [[5, 3, 2], [2, 7, 0], [0, 0, 0]], [list(range(1, 70))]]
+)
+def test_bfloat16_is_as_near_to_double_as_plain_torch(lengths, units, threads, amx, monkeypatch) -> None:
+    lengths = torch.tensor(lengths)
+    members, batch = lengths.shape
+    module = Both(BiGRU(5, units, 2))
+    stacked = {
+        name: (torch.randn(members, *value.shape) * units**-0.5).requires_grad_()
+        for name, value in module.named_parameters()
+    }
+    x = torch.randn(members, batch, int(lengths.max()) + 2, 5, requires_grad=True)
+
+    def run(precision: torch.dtype) -> list[Tensor]:
+        set_precision(module, precision)
+        return [value.detach().double() for value in values_and_gradients(module, stacked, x, lengths)]
+
+    def errors(found: list[Tensor]) -> list[float]:
+        return [float((value - true).norm() / true.norm()) for value, true in zip(found, exact, strict=True)]
+
+    exact, ours = run(torch.float64), run(torch.bfloat16)
+    with monkeypatch.context() as plain:
+        plain.setattr(cpu, "applies", lambda *_: False)
+        theirs = run(torch.bfloat16)
+    assert sum(errors(ours)) < 1.5 * sum(errors(theirs))
+    # the gradient of a single unit's few weights is off by whatever its rounding happens to be
+    assert all(our < 5 * their + 0.03 for our, their in zip(errors(ours), errors(theirs), strict=True))
+
+
+def test_small_values_keep_their_digits_in_bfloat16(amx) -> None:
+    network = BiGRU(5, 24)
+    for name, value in network.named_parameters():
+        if name.split(".")[-1].startswith("bias"):
+            nn.init.zeros_(value)
+    x, lengths = torch.randn(4, 9, 5) * 1e-6, torch.tensor([9, 9, 3, 1], dtype=torch.int32)
+    set_precision(network, torch.bfloat16)
+    found = network(x, lengths)
+    set_precision(network, None)
+    exact = network.double()(x.double(), lengths)
+    assert float(((found - exact).abs().max() / exact.abs().max()).detach()) < 0.02
+
+
+def test_matrix_units_are_left_as_they_were_found(amx) -> None:
+    x, y = torch.randn(64, 96).bfloat16(), torch.randn(96, 64).bfloat16()
+    expected = x.float() @ y.float()
+    network, lengths = BiGRU(8, 33), torch.tensor([5, 3])
+    set_precision(network, torch.bfloat16)
+    for _ in range(3):  # torch sets them up in its own way, on this thread too
+        network(torch.randn(2, 5, 8), lengths).sum().backward()
+        torch.testing.assert_close((x @ y).float(), expected, rtol=0.01, atol=0.1)
+
+
+@pytest.mark.parametrize("changed", ["cpu.cpp", "cpu.hpp"])
+def test_steps_of_another_source_are_left_alone(changed, tmp_path, monkeypatch) -> None:
+    if cpu.library(torch.float32) is None:
         pytest.skip(NOT_COMPILED)
-    for file in cpu.SOURCE.parent.glob("_cpu_*"):
+    for file in [*cpu.FOLDER.glob("_cpu_*"), *cpu.FOLDER.glob("*.[ch]pp")]:
         shutil.copy(file, tmp_path)
-    source = shutil.copy(cpu.SOURCE, tmp_path)
-    monkeypatch.setattr(cpu, "SOURCE", Path(source))
-    assert cpu.library.__wrapped__() is not None
-    cpu.SOURCE.write_text(cpu.SOURCE.read_text() + "\n// changed\n")
-    assert cpu.library.__wrapped__() is None
+    monkeypatch.setattr(cpu, "FOLDER", tmp_path)
+    assert cpu.library.__wrapped__(torch.float32) is not None
+    with (tmp_path / changed).open("a") as file:
+        file.write("// changed\n")
+    assert cpu.library.__wrapped__(torch.float32) is None
+    amx = cpu.library.__wrapped__(torch.bfloat16)
+    assert (amx is None) is (changed == "cpu.hpp" or cpu.library(torch.bfloat16) is None)
 
 
 def test_steps_that_do_not_load_are_left_alone(tmp_path, monkeypatch) -> None:
-    source = shutil.copy(cpu.SOURCE, tmp_path)
-    monkeypatch.setattr(cpu, "SOURCE", Path(source))
-    assert cpu.library.__wrapped__() is None
-    for instructions in cpu.INSTRUCTIONS:
+    monkeypatch.setattr(cpu, "FOLDER", tmp_path)
+    assert cpu.library.__wrapped__(torch.float32) is None
+    for instructions in (*cpu.INSTRUCTIONS, "amx"):
         name = f"_cpu_{instructions}{cpu.sysconfig.get_config_var('EXT_SUFFIX')}"
         (tmp_path / name).write_bytes(b"\x7fELF")
-    assert cpu.library.__wrapped__() is None
+    for dtype in (torch.float32, torch.bfloat16):
+        assert cpu.library.__wrapped__(dtype) is None
 
 
-@pytest.mark.parametrize(
-    ("dtype", "runs"), [(torch.float32, True), (torch.float64, True), (torch.bfloat16, False)]
-)
-def test_other_types_and_devices_are_left_to_torch(dtype, runs, instructions) -> None:
-    assert cpu.applies(torch.device("cpu"), dtype) is runs
-    assert not cpu.applies(torch.device("meta"), dtype)
+def test_other_types_and_devices_are_left_to_torch() -> None:
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        assert cpu.applies(torch.device("cpu"), dtype) is (cpu.library(dtype) is not None)
+        assert not cpu.applies(torch.device("meta"), dtype)
+    assert not cpu.applies(torch.device("cpu"), torch.float16)

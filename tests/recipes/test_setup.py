@@ -66,7 +66,8 @@ def project(tmp_path: Path) -> Path:
     """A copy of the project's frame, and a PATH with no Python of its own."""
     for path in ("tools", "bin", "sertoolkit/kernels"):
         (tmp_path / path).mkdir(parents=True)
-    shutil.copy(ROOT / "sertoolkit" / "kernels" / "cpu.cpp", tmp_path / "sertoolkit" / "kernels")
+    for source in (ROOT / "sertoolkit" / "kernels").glob("*.[ch]pp"):
+        shutil.copy(source, tmp_path / "sertoolkit" / "kernels")
     shutil.copy(ROOT / "tools" / "setup.sh", tmp_path / "tools")
     shutil.copy(ROOT / "setup.py", tmp_path)
     for program in PROGRAMS:
@@ -115,11 +116,12 @@ def test_it_works_anew_when_the_requirements_change(project: Path, changed: str)
     assert "making tools/venv" in setup(project)
 
 
-def test_a_change_of_the_compiled_source_compiles_it_and_leaves_the_rest(project: Path) -> None:
+@pytest.mark.parametrize("source", ["cpu.cpp", "amx.cpp", "cpu.hpp"])
+def test_a_change_of_a_compiled_source_compiles_it_and_leaves_the_rest(project: Path, source: str) -> None:
     add_python(project / "bin", "python3", "3.12.1")
     setup(project)
     (project / "tools" / "venv" / "mine").touch()
-    with (project / "sertoolkit" / "kernels" / "cpu.cpp").open("a") as file:
+    with (project / "sertoolkit" / "kernels" / source).open("a") as file:
         file.write("// changed\n")
     assert "compiling" in setup(project)
     assert f"--no-deps --disable-pip-version-check -e {project}" in log(project)

@@ -12,8 +12,11 @@ import pytest
 
 from sertoolkit.config import load_yaml
 from sertoolkit.errors import CheckpointError, Stopped
+from sertoolkit.gru import set_precision
 from sertoolkit.inference.emotion import EmotionModel
+from sertoolkit.kernels import cpu
 from sertoolkit.scoring.predictions import read_predictions
+from sertoolkit.storage.tensors import load_tensors
 from sertoolkit.training import grid
 from sertoolkit.training.config import Training
 from sertoolkit.training.grid import train_grid
@@ -118,3 +121,31 @@ def test_settings_that_change_no_result_leave_finished_members_as_they_are(corpu
     training = dataclasses.replace(CONFIG.training, checkpoint_seconds=1.0)
     config = dataclasses.replace(CONFIG, training=training)
     assert train_grid(config, paths(corpus, tmp_path / "exp"), folds=["fold-02"], seeds=[1, 2]) == 0
+
+
+@pytest.mark.parametrize("cohort", [None, 1])
+def test_what_trains_in_bfloat16_predicts_in_single_precision(corpus, whole, tmp_path, cohort):
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, precision="bfloat16"))
+    with pytest.raises(CheckpointError, match="another config; remove"):
+        train_grid(config, paths(corpus, whole), folds=["fold-02"], seeds=[1])
+    own = paths(corpus, tmp_path)
+    systems = ["baseline-96", "rnn-2"]
+    train_grid(config, own, systems=systems, folds=["fold-02"], seeds=[1, 2], cohort=cohort)
+    for member in list_members(systems, ["fold-02"], [1, 2]):
+        files = [member.folder(exp) / "predictions.test.tsv" for exp in (tmp_path, whole)]
+        ours, single = (read_predictions(file, CLASSES).posteriors for file in files)
+        assert not np.array_equal(ours, single)
+        np.testing.assert_allclose(ours, single, atol=0.05)
+        (trainer,) = own.open(config).trainers(member)
+        weights, _ = load_tensors(member.folder(tmp_path) / "model.safetensors")
+        trainer.task.model.load_state_dict(weights)
+        set_precision(trainer.task.model, None)
+        np.testing.assert_allclose(ours, trainer.task.posteriors(trainer.task.fold.test), atol=1e-6)
+
+
+def test_bfloat16_without_steps_for_it_is_warned_of(corpus, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(cpu, "library", lambda dtype: None)
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, precision="bfloat16"))
+    for chosen, number in ((CONFIG, 0), (config, 1)):
+        train_grid(chosen, paths(corpus, tmp_path / str(number)), systems=["mp-1"], folds=["fold-02"])
+        assert caplog.text.count("no steps for it are compiled") == number
