@@ -6,7 +6,8 @@
 A step is what a training does: read a batch of 64, forward, mean over time, dropout, cross-entropy, backward, clip,
 Adam. torch.nn.GRU runs one member after another, as its users run it: in one process with all threads, or in a process
 a core with one thread each; `ours is faster by` compares with the better of the two. Ours is `train-ser`'s own code, in a
-process a core. All read the same features. Some steps are timed and the rest is extrapolated.
+process a core. All read the same features. Where the CPU has matrix units (AMX), both also run in bfloat16, torch.nn.GRU
+by autocast. Some steps are timed and the rest is extrapolated.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,7 +35,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from bench.common import parser, ratio, report, time_in_turns
 from bench.iemocap import NUM_UTTERANCES, frames_like_iemocap, write_features
 from sertoolkit.corpus.protocol import Fold
+from sertoolkit.gru import set_precision
 from sertoolkit.heads.baseline import Baseline, BaselineConfig
+from sertoolkit.kernels import cpu
 from sertoolkit.networks import masked_mean
 from sertoolkit.processes import keep_freed_memory
 from sertoolkit.tasks.ser import HeadInputs, SerTask
@@ -42,10 +45,12 @@ from sertoolkit.training.batches import make_batches
 from sertoolkit.training.cohort import cohort_limit, train_alone, train_cohort
 from sertoolkit.training.config import Training
 from sertoolkit.training.loop import Trainer
+from sertoolkit.training.precision import precision_of
 
 CLASSES = ("anger", "happiness", "neutral", "sadness")
 DIM = 27  # 13 MFCC, their deltas, pitch
 UNITS, MEMBERS, EPOCHS = 96, 100, 30
+RIVAL = "torch.nn.GRU"
 TRAINING = Training(max_epochs=1, sort_first_epoch=False)
 
 
@@ -56,6 +61,12 @@ class Work:
     store: Path
     units: int = UNITS
     batch_size: int = TRAINING.batch_size
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def training(self) -> Training:
+        """How it is trained."""
+        return dataclasses.replace(TRAINING, batch_size=self.batch_size, precision=self.precision)
 
     def inputs(self) -> HeadInputs:
         """What the head sees."""
@@ -64,7 +75,9 @@ class Work:
     def head(self) -> Baseline:
         """An untrained head."""
         config = BaselineConfig(units=self.units)
-        return Baseline(config, layer_dims=[], side_dim=DIM, num_classes=len(CLASSES))
+        head = Baseline(config, layer_dims=[], side_dim=DIM, num_classes=len(CLASSES))
+        set_precision(head, precision_of(self.training))
+        return head
 
     def limit(self) -> int:
         """Members that are trained together by default."""
@@ -101,7 +114,9 @@ def train_plain(work: Work, seed: int) -> float:
     lengths = [inputs.num_frames(utt_id) for utt_id in utt_ids]
     for batch in make_batches(lengths, work.batch_size, seed=seed, epoch=1):
         _, _, x, frames = inputs.batch([utt_ids[index] for index in batch])
-        loss = functional.cross_entropy(network(x, frames), torch.from_numpy(batch % len(CLASSES)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=work.precision == "bfloat16"):
+            logits = network(x, frames)
+        loss = functional.cross_entropy(logits.float(), torch.from_numpy(batch % len(CLASSES)))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), TRAINING.clip_norm)
@@ -117,7 +132,6 @@ def train_ours(work: Work, seeds: Sequence[int]) -> float:
     fold = Fold(
         name="fold", train=tuple(utt_ids), valid=tuple(utt_ids[:1]), test=(), truth=truth, speakers={}
     )
-    training = dataclasses.replace(TRAINING, batch_size=work.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         trainers = []
         for seed in seeds:
@@ -125,7 +139,7 @@ def train_ours(work: Work, seeds: Sequence[int]) -> float:
             task = SerTask(
                 work.head(), inputs, fold, CLASSES, batch_size=work.batch_size, fingerprint=str(seed)
             )
-            trainers.append(Trainer(task, training, seed=seed, folder=Path(folder, str(seed))))
+            trainers.append(Trainer(task, work.training, seed=seed, folder=Path(folder, str(seed))))
         if len(trainers) > 1:
             list(train_cohort(trainers))
         else:
@@ -183,26 +197,29 @@ def measure_steps(name: str, arguments: argparse.Namespace, *, steps: int) -> No
         units = 32 if arguments.tiny else UNITS
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         work = make_work(folder, frames, tiny=arguments.tiny, units=units)
-        limit = work.limit()
+        works = {"": work}
+        if cpu.applies(torch.device("cpu"), torch.bfloat16):
+            works[", bfloat16"] = dataclasses.replace(work, precision="bfloat16")
         processor: dict[str, list[float]] = {}
-        members = {
-            "torch.nn.GRU, all threads": 1,
-            "torch.nn.GRU, a process a core": cores,
-            "ours, --cohort off": cores,
-        }
-        if limit > 1:
-            members[f"ours, automatic: cohorts of {limit}"] = cores * limit
+        members = {f"{RIVAL}, all threads": 1}
+        chosen = {f"{RIVAL}, all threads": work}
+        for kind, own in works.items():
+            names = {f"{RIVAL}, a process a core{kind}": 1, f"ours, --cohort off{kind}": 1}
+            if own.limit() > 1:
+                names[f"ours, automatic: cohorts of {own.limit()}{kind}"] = own.limit()
+            members |= {name: cores * each for name, each in names.items()}
+            chosen |= dict.fromkeys(names, own)
 
         def run(name: str) -> None:
-            each = members[name] // cores
-            if name == "torch.nn.GRU, all threads":
-                used = [train_plain(work, 0)]
-            elif name.startswith("torch"):
-                used = _wait(pool.submit(train_plain, work, core) for core, pool in enumerate(pools))
+            own, each = chosen[name], members[name] // cores
+            if name.endswith("all threads"):
+                used = [train_plain(own, 0)]
+            elif name.startswith(RIVAL):
+                used = _wait(pool.submit(train_plain, own, core) for core, pool in enumerate(pools))
             else:
                 seeds = [range(core * each, (core + 1) * each) for core in range(cores)]
                 used = _wait(
-                    pool.submit(train_ours, work, own) for pool, own in zip(pools, seeds, strict=True)
+                    pool.submit(train_ours, own, part) for pool, part in zip(pools, seeds, strict=True)
                 )
             processor.setdefault(name, []).append(sum(used))
 
@@ -219,9 +236,10 @@ def measure_steps(name: str, arguments: argparse.Namespace, *, steps: int) -> No
         "processes": cores,
     }
     hours = f"{MEMBERS} members x {EPOCHS} epochs of {NUM_UTTERANCES * 8 // 10} utterances"
-    note = (
-        f"{count // batch} steps timed; `hours` are extrapolated to {hours}. Automatic cohorts here: {limit}."
-    )
+    note = f"{count // batch} steps timed; `hours` are extrapolated to {hours}."
+    note += " Where no automatic cohort is named, members train alone."
+    if len(works) == 1:
+        note += " No bfloat16: this CPU has no matrix units, or no steps are compiled for them."
     report(f"cohort_{name}", rows, settings=settings, arguments=arguments, note=note)
 
 
@@ -238,7 +256,7 @@ def _rows(
         name: [second / members[name] / steps for second in times[1:]]  # the first was not timed
         for name, times in processor.items()
     }
-    rivals = [name for name in each if name.startswith("torch")]
+    rivals = [name for name in each if name.startswith(RIVAL)]
     best = min(rivals, key=lambda name: statistics.median(each[name]))
     cheapest = min(rivals, key=lambda name: statistics.median(work[name]))
     whole = MEMBERS * EPOCHS * NUM_UTTERANCES * 0.8 / TRAINING.batch_size
