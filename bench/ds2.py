@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,9 +47,11 @@ TINY = DS2Config(conv_channels=2, num_layers=2, hidden_size=6)
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 LETTERS_A_SECOND = 14  # read speech
 OURS = "sertoolkit"
+PRECISIONS = {"float32": "", "bfloat16": ", bfloat16"}
 NOTE = (
     "Directions are concatenated in all, where deepspeech.pytorch adds them; the rival's batch norm counts padding, so "
-    "its results depend on what else is in the batch. Single precision. `processor s`: of all threads together."
+    "its results depend on what else is in the batch. Single precision, or bfloat16 by autocast, compared with ours in "
+    "the same. `processor s`: of all threads together."
 )
 
 
@@ -100,10 +102,15 @@ class Work:
             texts.append("".join(generator.choice(list(LETTERS), count)))
         return Transcribed(self.feats, utt_ids, texts, [self.tokens.encode(text) for text in texts])
 
-    def train(self, encoder: nn.Module) -> None:
+    def train(self, encoder: nn.Module, precision: Literal["float32", "bfloat16"]) -> None:
         """One epoch."""
         training = AsrTraining(
-            max_epochs=1, optimiser="adamw", clip_norm=100, batch_size=self.batch_size, sort_first_epoch=True
+            max_epochs=1,
+            optimiser="adamw",
+            clip_norm=100,
+            batch_size=self.batch_size,
+            sort_first_epoch=True,
+            precision=precision,
         )
         model = CtcModel(encoder, self.tokens.size)
         task = AsrTask(model, self.trained, self.validated, self.tokens, training=training, settings={})
@@ -151,7 +158,11 @@ def _measure(kind: str, arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder), config, frames // (20 if tiny else 1), batch_size=batch, num_steps=steps)
         ours, rival = work.recogniser.encoder, work.rival
-        trainings = {OURS: lambda: work.train(ours), "torch modules": lambda: work.train(rival)}
+        trainings = {
+            name + suffix: functools.partial(work.train, encoder, precision)
+            for precision, suffix in PRECISIONS.items()
+            for name, encoder in ((OURS, ours), ("torch modules", rival))
+        }
         encodings = {
             f"{OURS}, encode": work.encode,
             f"{OURS}, one at a time": lambda: work.encode_plainly(ours, batch_frames=1),
@@ -176,7 +187,7 @@ def _measure(kind: str, arguments: argparse.Namespace) -> None:
 
 
 def _time(contestants: dict[str, Callable[[], None]], seconds: float, rounds: int) -> list[dict[str, Any]]:
-    """One row a contestant; the first is ours."""
+    """One row a contestant; the first is ours, and its like in bfloat16."""
     processor: dict[str, list[float]] = {}
 
     def run(name: str) -> None:
@@ -186,18 +197,22 @@ def _time(contestants: dict[str, Callable[[], None]], seconds: float, rounds: in
 
     wall = time_in_turns({name: functools.partial(run, name) for name in contestants}, rounds=rounds)
     processor = {name: times[1:] for name, times in processor.items()}  # the first was not timed
-    ours = next(iter(contestants))
-    return [
-        {
-            "by": name,
-            "s": statistics.median(wall[name]),
-            "processor s": statistics.median(processor[name]),
-            "real-time factor": statistics.median(wall[name]) / seconds,
-            "ours is faster by": None if name.startswith(OURS) else ratio(wall[name], wall[ours]),
-            "in processor time": None if name.startswith(OURS) else ratio(processor[name], processor[ours]),
-        }
-        for name in contestants
-    ]
+    rows = []
+    for name in contestants:
+        suffix = PRECISIONS["bfloat16"]
+        ours = next(iter(contestants)) + suffix * name.endswith(suffix)
+        is_ours = name.startswith(OURS)
+        rows.append(
+            {
+                "by": name,
+                "s": statistics.median(wall[name]),
+                "processor s": statistics.median(processor[name]),
+                "real-time factor": statistics.median(wall[name]) / seconds,
+                "ours is faster by": None if is_ours else ratio(wall[name], wall[ours]),
+                "in processor time": None if is_ours else ratio(processor[name], processor[ours]),
+            }
+        )
+    return rows
 
 
 if __name__ == "__main__":

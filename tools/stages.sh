@@ -62,12 +62,15 @@ check() {
 }
 # A path as short as it can be from where the user stands.
 from_here() { printf '%s' "${1#"$PWD/"}"; }
-# suggest DATA_DIR WORDS...: a command of the toolkit on the first recording of a data dir, to be pasted.
+# suggest DATA_DIR UTT_ID WORDS...: a command of the toolkit on this recording of a data dir, else on its first, to be pasted.
 suggest() {
-  local recording=RECORDING.wav toolkit
+  local recording=RECORDING.wav toolkit id path
   toolkit=$(from_here "$(command -v sertoolkit)")
-  if [ -f "$1/wav.scp" ]; then read -r _ recording <"$1/wav.scp"; fi
-  shift
+  if [ -f "$1/wav.scp" ]; then
+    read -r _ recording <"$1/wav.scp"
+    while read -r id path; do if [ "$id" = "$2" ]; then recording=$path; fi; done <"$1/wav.scp"
+  fi
+  shift 2
   log "try: $(quoted "$toolkit" "$@" "$recording")"
 }
 duration() {

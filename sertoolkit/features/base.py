@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,8 +12,6 @@ from sertoolkit.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 STD_FLOOR = 1e-4  # a value that varies less over an utterance counts as constant and becomes 0
 
@@ -76,9 +73,7 @@ def normalise(features: np.ndarray) -> np.ndarray:
     features -= features.mean(0)
     std = features.std(0)
     constant = std < STD_FLOOR
-    if constant.any():
-        logger.warning("%d of %d feature values are constant over an utterance", constant.sum(), len(std))
-        features[:, constant] = 0
+    features[:, constant] = 0
     return np.ascontiguousarray(features / np.where(constant, 1, std), np.float32)
 
 

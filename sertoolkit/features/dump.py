@@ -384,6 +384,10 @@ class _Worker(Extractor):
             return replace(
                 result, fault=("features not finite", f"{where}: {item.path}: features are not finite")
             )
+        constant = [(array == 0).all(0).sum() for array in arrays.values() if self.frontend.config.normalise]
+        if any(constant):
+            told = f"constant in {max(constant)} of {next(iter(arrays.values())).shape[1]} feature values"
+            result = replace(result, warnings=(*result.warnings, told))
         return replace(result, arrays=arrays)
 
 

@@ -374,13 +374,13 @@ int32_t is_usable() {
   return syscall(SYS_arch_prctl, request, tile_data) == 0;
 }
 
-void forward_bfloat16(int64_t ranges, int64_t threads, Packing packing, bfloat16 *gates, const bfloat16 *weight,
+bool forward_bfloat16(int64_t ranges, int64_t threads, Packing packing, bfloat16 *gates, const bfloat16 *weight,
                       const bfloat16 *bias, bfloat16 *out) {
-  run(packing, Forward{packing, gates, weight, bias, out}, ranges, threads);
+  return run(packing, Forward{packing, gates, weight, bias, out}, ranges, threads);
 }
-void backward_bfloat16(int64_t ranges, int64_t threads, Packing packing, const bfloat16 *grad_out,
+bool backward_bfloat16(int64_t ranges, int64_t threads, Packing packing, const bfloat16 *grad_out,
                        const bfloat16 *weight, const bfloat16 *gates, const bfloat16 *out, bfloat16 *grads,
                        float *grad_weight, float *grad_bias) {
-  run(packing, Backward{packing, grad_out, weight, gates, out, grads, grad_weight, grad_bias}, ranges, threads);
+  return run(packing, Backward{packing, grad_out, weight, gates, out, grads, grad_weight, grad_bias}, ranges, threads);
 }
 }

@@ -254,14 +254,15 @@ template <class T> struct Backward {
 
 } // namespace
 
-#define EXPORT(T, name)                                                                                                 \
-  void forward_##name(int64_t ranges, int64_t threads, Packing packing, T *gates, const T *weight, const T *bias,      \
+#define EXPORT(T, name)                                                                                                \
+  bool forward_##name(int64_t ranges, int64_t threads, Packing packing, T *gates, const T *weight, const T *bias,      \
                       T *out) {                                                                                        \
-    run(packing, Forward<T>{packing, gates, weight, bias, out}, ranges, threads);                                      \
+    return run(packing, Forward<T>{packing, gates, weight, bias, out}, ranges, threads);                               \
   }                                                                                                                    \
-  void backward_##name(int64_t ranges, int64_t threads, Packing packing, const T *grad_out, const T *weight,           \
+  bool backward_##name(int64_t ranges, int64_t threads, Packing packing, const T *grad_out, const T *weight,           \
                        const T *gates, const T *out, T *grads, T *grad_weight, T *grad_bias) {                         \
-    run(packing, Backward<T>{packing, grad_out, weight, gates, out, grads, grad_weight, grad_bias}, ranges, threads);  \
+    return run(packing, Backward<T>{packing, grad_out, weight, gates, out, grads, grad_weight, grad_bias}, ranges,     \
+               threads);                                                                                               \
   }
 
 extern "C" {

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <numeric>
 #include <system_error>
 #include <thread>
@@ -131,14 +132,20 @@ int64_t first_of(const Packing &packing, int64_t member, int64_t range, int64_t 
 }
 
 // All walks of a layer: the utterances of each member and direction in `ranges` parts, threads take one after another.
-template <class Pass> void run(const Packing &packing, const Pass &pass, int64_t ranges, int64_t threads) {
+// False if there was not enough memory.
+template <class Pass> bool run(const Packing &packing, const Pass &pass, int64_t ranges, int64_t threads) {
   std::atomic<int64_t> next{0};
+  std::atomic<bool> enough{true};
   const int64_t walks = packing.members * 2 * ranges;
   const auto work = [&] {
     for (int64_t walk; (walk = next++) < walks;) {
       const int64_t group = walk / ranges, range = walk % ranges;
       const int64_t member = group / 2, first = first_of(packing, member, range, ranges);
-      pass({packing, member, group % 2, first, first_of(packing, member, range + 1, ranges)}, range);
+      try {
+        pass({packing, member, group % 2, first, first_of(packing, member, range + 1, ranges)}, range);
+      } catch (const std::bad_alloc &) {
+        enough = false;
+      }
     }
   };
   std::vector<std::thread> others;
@@ -149,6 +156,7 @@ template <class Pass> void run(const Packing &packing, const Pass &pass, int64_t
   }
   work();
   for (std::thread &other : others) other.join();
+  return enough;
 }
 
 } // namespace

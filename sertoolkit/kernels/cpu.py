@@ -130,4 +130,6 @@ def _call(
     packing = Packing(members, num_rows, batch, weight.shape[3], len(offsets), *pointers)
     function = getattr(library(weight.dtype), f"{name}_{str(weight.dtype).removeprefix('torch.')}")
     counts = (ctypes.c_int64(count) for count in (ranges, torch.get_num_threads()))
-    function(*counts, packing, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors))
+    function.restype = ctypes.c_bool
+    if not function(*counts, packing, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)):
+        raise MemoryError("not enough memory for the steps of a recurrent layer; smaller batches take less")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 
 import numpy as np
 import pytest
@@ -74,11 +73,8 @@ def test_gain_does_not_change_normalised_values() -> None:
 
 
 @pytest.mark.parametrize("waveform", [np.zeros(1600, np.float32), noise(320)])
-def test_constant_values_become_zero_and_are_logged(waveform, caplog) -> None:
-    with caplog.at_level(logging.WARNING):
-        features = NORMALISED(waveform, 16000)
-    assert not features.any()
-    assert "161 of 161 feature values are constant" in caplog.text
+def test_constant_values_become_zero(waveform) -> None:
+    assert not NORMALISED(waveform, 16000).any()
 
 
 def test_normalise_leaves_its_argument_alone() -> None:

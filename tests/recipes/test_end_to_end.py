@@ -128,6 +128,10 @@ def test_the_commands_that_the_line_ends_with_can_be_pasted(line) -> None:
     assert predict.startswith(f"bin/sertoolkit predict --model {SUMMARY}/ser.safetensors ")
     for command in (transcribe, predict):
         assert command.split()[-1] in line.call(["bash", "-c", command])
+    wavs = dict(row.split() for row in (line.folder / "ser/data/all/wav.scp").read_text().splitlines())
+    (first, *_) = sorted((line.folder / "ser/exp/ser/protocol/folds").glob("*.tsv"))
+    classified = {row.split("\t")[0] for row in first.read_text().splitlines()[1:]}
+    assert predict.split()[-1] in {wavs[utt_id] for utt_id in classified}
 
 
 def test_a_variant_says_so_and_touches_nothing_of_the_recipes_own(line) -> None:

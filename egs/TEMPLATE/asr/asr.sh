@@ -214,7 +214,7 @@ after_stages() {
   if [ "$variant" = true ]; then log "a variant: other settings; the recipe's own RESULTS.md is as it was"; fi
   if [ -e "$bundle" ]; then
     log "recogniser: $(from_here "$bundle")"
-    suggest "$datadir/${test_names[0]}" transcribe --asr_exp "$(from_here "$bundle")"
+    suggest "$datadir/${test_names[0]}" "" transcribe --asr_exp "$(from_here "$bundle")"
   fi
 }
 run_stages "$expdir"

@@ -266,7 +266,8 @@ after_stages() {
   fi
   if [ -e "$bundle" ]; then
     log "model: $(from_here "$bundle")"
-    suggest "$data" predict --model "$(from_here "$bundle")" ${plugin:+--plugin "$(from_here "$plugin")"}
+    # one with a class of the protocol, which others may lack
+    suggest "$data" "$(sed -n '2s/\t.*//p' "$protocol_dir"/folds/*.tsv 2>/dev/null)" predict --model "$(from_here "$bundle")" ${plugin:+--plugin "$(from_here "$plugin")"}
   fi
 }
 run_stages "$expdir"
