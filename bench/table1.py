@@ -47,6 +47,7 @@ LABELS = ("ang", "hap", "neu", "sad")
 SPEAKERS = [f"Ses0{session}{gender}" for session in range(1, 6) for gender in "FM"]
 SIDE_DIM, LAYER_DIM = 27, 2000
 NUM_MEMBERS, NUM_STEPS = 100, math.ceil(NUM_UTTERANCES * 0.8 / 64)  # of a system; of an epoch
+SETTINGS = ("device", "scale", "folds", "seeds", "nj", "precision")
 LIKELY_EPOCHS = 30  # taken where no training of the whole corpus came to its end
 SEPARATION = 1.5  # standard deviations between the means of two classes
 
@@ -164,6 +165,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--minutes", type=float, default=math.inf, help="each system is stopped at its share of them"
     )
     made.add_argument("--nj", type=int, default=1, help="processes on a CPU")
+    made.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="of training on a CPU"
+    )
     run(made.parse_args(argv))
 
 
@@ -173,6 +177,8 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.scale = 0.02 if arguments.device == "cpu" else 1.0
     tiny, device = arguments.tiny, None if arguments.device == "cpu" else torch.device(arguments.device)
     config = load_config(SerConfig, ROOT / "egs" / "iemocap" / "ser" / "conf" / "ser.yaml")
+    training = dataclasses.replace(config.training, precision=arguments.precision)
+    config = dataclasses.replace(config, training=training)
     systems = arguments.systems or systems_of_table1(config)
     count, folds, seeds = round(arguments.scale * NUM_UTTERANCES), arguments.folds, arguments.seeds
     if tiny:
@@ -211,7 +217,7 @@ def run(arguments: argparse.Namespace) -> None:
     _extrapolate(rows, is_whole=count == NUM_UTTERANCES)
     hours = sum(row["hours"] for row in rows)
     note = f"{hours:.2f} hours for {NUM_MEMBERS} members of each of these systems at full size; see the module's text."
-    settings = {name: getattr(arguments, name) for name in ("device", "scale", "folds", "seeds", "nj")}
+    settings = {name: getattr(arguments, name) for name in SETTINGS}
     settings |= {"utterances": count, "minutes": arguments.minutes if end < math.inf else None}
     report("table1", rows, settings=settings, arguments=arguments, note=note)
 

@@ -197,6 +197,8 @@ def _package_of(program: str) -> str:
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     if free < FREE_SPACE:
-        remedy = "free some: the environment takes 6 GB, the mini recipe 1, each small one 2, IEMOCAP's about 60"
+        remedy = (
+            "free some: the environment takes 6 GB, the mini recipe 1, each small one 2, IEMOCAP's about 60"
+        )
         return Finding("note", "disk", f"{free / 1e9:.1f} GB free", remedy)
     return Finding("ok", "disk", f"{free / 1e9:.0f} GB free")

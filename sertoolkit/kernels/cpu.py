@@ -1,6 +1,6 @@
-"""The steps of GRUs on a CPU: `cpu.cpp` for float32 and float64, `amx.cpp` for bfloat16, compiled where the toolkit is
-installed with a C++ compiler at hand.
+"""The steps of GRUs on a CPU, compiled where the toolkit is installed with a C++ compiler at hand.
 
+`cpu.cpp` has them for float32 and float64, `amx.cpp` for bfloat16 on CPUs with matrix units.
 Shapes: M members, N packed frames, H units; see `sertoolkit.gru` for what packed means.
 """
 

@@ -178,7 +178,9 @@ class SerConfig:
             from_dict(Training, shared | choice, f"training of {name}") for choice in system.choices or [{}]
         ]
         if len({(training.optimiser, training.precision) for training in found}) > 1:
-            raise ConfigError(f"choices of {name}: they may differ in anything but the optimiser and the precision")
+            raise ConfigError(
+                f"choices of {name}: they may differ in anything but the optimiser and the precision"
+            )
         return found
 
     def choose(self, names: list[str]) -> dict[str, System]:
