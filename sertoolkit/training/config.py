@@ -48,7 +48,7 @@ class Training:
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16``: products of recurrent layers in that type while they train (of all layers of a recogniser, by
     autocast). Weights, statistics, losses and all that is predicted stay in float32. For CPUs with AMX and for GPUs;
-    others only get slower. Emotion systems always train so on a GPU."""
+    others only get slower. Cohorts of emotion systems always train so on a GPU."""
     checkpoint_seconds: float = 60.0
     """At most this much work is lost when the process is killed."""
 
