@@ -259,6 +259,34 @@ def test_matrix_units_are_left_as_they_were_found(amx) -> None:
         torch.testing.assert_close((x @ y).float(), expected, rtol=0.01, atol=0.1)
 
 
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_memory_that_lacks_is_an_error_and_not_the_end(name) -> None:
+    if cpu.library(getattr(torch, name)) is None:
+        pytest.skip(NOT_COMPILED)
+    limited = """
+import resource, sys, torch
+from sertoolkit.kernels import cpu
+
+def run(units):
+    gates, weight, bias = (torch.zeros(1, 2, *shape, dtype=getattr(torch, sys.argv[1]))
+                           for shape in ((1, 4 * units), (3 * units, units), (4 * units,)))
+    yield
+    yield cpu.run_steps(gates, weight, bias, torch.tensor([0]), torch.tensor([[1]]))
+
+list(run(8))
+large = run(2000)
+next(large)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**21, resource.RLIM_INFINITY))
+try:
+    next(large)
+except MemoryError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", limited, name], capture_output=True, text=True)
+    assert "not enough memory for the steps" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("changed", ["cpu.cpp", "cpu.hpp"])
 def test_steps_of_another_source_are_left_alone(changed, tmp_path, monkeypatch) -> None:
     if cpu.library(torch.float32) is None:
