@@ -192,7 +192,7 @@ class _Mean(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, packing: _Packing) -> Tensor:
         ctx.packing, ctx.dtype = packing, x.dtype
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-            x = x.float()  # there it would be summed in bfloat16
+            x = x.float()  # there sum and mean would be rounded, which costs half of their digits
         total = functional.embedding_bag(
             packing.utterances[0], x.flatten(0, 1), packing.utterances[1], mode="sum"
         )

@@ -384,10 +384,8 @@ class _Worker(Extractor):
             return replace(
                 result, fault=("features not finite", f"{where}: {item.path}: features are not finite")
             )
-        constant = [(array == 0).all(0).sum() for array in arrays.values() if self.frontend.config.normalise]
-        if any(constant):
-            told = f"constant in {max(constant)} of {next(iter(arrays.values())).shape[1]} feature values"
-            result = replace(result, warnings=(*result.warnings, told))
+        if self.frontend.config.normalise and any((array == 0).all(0).any() for array in arrays.values()):
+            result = replace(result, warnings=(*result.warnings, "constant in some feature value"))
         return replace(result, arrays=arrays)
 
 

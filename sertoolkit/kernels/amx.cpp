@@ -41,35 +41,41 @@ struct Part {
 
 INLINE Rounded rounded(Values x) { return (Rounded)_mm512_cvtneps_pbh((__m512)x); }
 
-// bfloat16 has eight digits, so few terms and a reciprocal of fourteen do.
-INLINE Values divided(Values x, Values by) { return x * (Values)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)by); }
-INLINE Values sigmoid(Values x) {
-  const L::Exp e = L::exp<5>(-x);
-  return (Values)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)(1.f + (e.scale + e.scale * e.rest)));
+// bfloat16 has eight digits: four terms and a reciprocal of fourteen digits do.
+constexpr int TERMS = 4;
+INLINE Values inverse(Values x) { return (Values)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)x); }
+INLINE Values exp(Values x) {
+  const L::Exp e = L::exp<TERMS>(x);
+  return e.scale + e.scale * e.rest;
 }
+INLINE Values sigmoid(Values x) { return inverse(1.f + exp(-x)); }
 INLINE Values tanh(Values x) {
-  const L::Exp e = L::exp<5>(x + x);
+  const L::Exp e = L::exp<TERMS>(x + x);
   const Values less_one = (e.scale - 1.f) + e.scale * e.rest;
-  return divided(less_one, less_one + 2.f);
+  return less_one * inverse(less_one + 2.f);
 }
+
+// An update gate is kept for the way back. Near 1 it is what lacks to 1 that counts, and bfloat16 has digits for it only
+// where that is kept instead, with a minus. Not `< 0`: it may be -0.
+INLINE Values kept_gate(Values gate, Values x) { return x > 0.f ? -(exp(-x) * gate) : gate; }
+struct Update {
+  Values gate, rest; // rest = 1 - gate
+  INLINE explicit Update(Values kept)
+      : gate((L::bits)kept < 0 ? 1.f + kept : kept), rest((L::bits)kept < 0 ? -kept : 1.f - kept) {}
+};
 
 // GCC (12) does not know how much memory the matrix units read: before that, all has to be written.
 INLINE void write_all(const void *written) { __asm__ volatile("" : : "r"(written) : "memory"); }
 
-// The matrix units as this file uses them, all tiles whole; as they were before when it ends.
-class MatrixUnits {
-public:
+// The matrix units as this file uses them, all tiles whole. Whoever else uses them sets them up anew, as callers must.
+struct MatrixUnits {
   MatrixUnits() {
-    alignas(64) uint8_t ours[64] = {1};
-    for (int tile = 0; tile < 8; ++tile) ours[16 + 2 * tile] = 64, ours[48 + tile] = TILE;
-    _tile_storeconfig(before);
-    write_all(ours);
-    _tile_loadconfig(ours);
+    alignas(64) uint8_t config[64] = {1};
+    for (int tile = 0; tile < 8; ++tile) config[16 + 2 * tile] = 64, config[48 + tile] = TILE;
+    write_all(config);
+    _tile_loadconfig(config);
   }
-  ~MatrixUnits() { _tile_loadconfig(before); }
-
-private:
-  alignas(64) uint8_t before[64];
+  ~MatrixUnits() { _tile_release(); }
 };
 
 // Tiles of a product: `pitch` bytes from row to row, `next` from tile to tile of the other columns, `along` to the next
@@ -158,11 +164,12 @@ struct Forward {
       for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(at.gates + (at.ahead * 4 + gate) * H, 1);
       __builtin_prefetch(at.out + at.ahead * 2 * H, 1);
       const Values reset = sigmoid(part.load(at.gates) + bias_reset + L::load(product));
-      const Values update = sigmoid(part.load(at.gates + H) + bias_update + L::load(product + TILE * TILE));
+      const Values to_update = part.load(at.gates + H) + bias_update + L::load(product + TILE * TILE);
+      const Values update = sigmoid(to_update);
       const Values hidden = L::load(product + 2 * TILE * TILE) + bias_hidden;
       const Values fresh = tanh(part.load(at.gates + 2 * H) + bias_new + reset * hidden);
       const Values state = fresh + update * (L::load(at.exact) - fresh);
-      part.store(at.gates, rounded(reset)), part.store(at.gates + H, rounded(update));
+      part.store(at.gates, rounded(reset)), part.store(at.gates + H, rounded(kept_gate(update, to_update)));
       part.store(at.gates + 2 * H, rounded(fresh)), part.store(at.gates + 3 * H, rounded(hidden));
       part.store(at.out, rounded(state)), part.store(at.state, rounded(state));
       L::store(at.exact, state);
@@ -210,7 +217,8 @@ void transpose(Pair *to, const Pair *from, int64_t pitch) {
     const Row low = lane + upper * (16 - half), high = low + half;
     _Pragma("GCC unroll 16") for (Pair i = 0; i < TILE; ++i) if (!(i & half)) {
       const Row a = x[i], b = x[i + half];
-      x[i] = __builtin_shuffle(a, b, low), x[i + half] = __builtin_shuffle(a, b, high);
+      x[i] = (Row)_mm512_permutex2var_epi32((__m512i)a, (__m512i)low, (__m512i)b);
+      x[i + half] = (Row)_mm512_permutex2var_epi32((__m512i)a, (__m512i)high, (__m512i)b);
     }
   }
   std::memcpy(to, x, sizeof x);
@@ -263,7 +271,7 @@ struct Backward {
     int64_t rows = 0;          // of these
     Zeros<Pair> turned;        // grads of 16 units
     Sums(int64_t most, int64_t width, int64_t wide)
-        : weight(3 * width * wide), bias(4 * width), grads(most, 3 * width), states(most, wide), turned(most * TILE) {}
+        : weight(3 * width * wide), bias(4 * width), grads(most, 3 * width), states(most, wide), turned(most * TILE / 2) {}
   };
 
   // grad_weight += grads^T * states, of the rows that were kept
@@ -301,12 +309,13 @@ struct Backward {
         __builtin_prefetch(grads + (of.ahead * 4 + gate) * H, 1);
       }
       __builtin_prefetch(of.grad_out + unit + of.ahead * 2 * H);
-      const Values reset = part.load(gates), update = part.load(gates + H), fresh = part.load(gates + 2 * H);
-      const Values grad = part.load(of.grad_out + unit) + L::load(carried), rest = 1.f - update;
+      const Values reset = part.load(gates), fresh = part.load(gates + 2 * H);
+      const Update update(part.load(gates + H));
+      const Values grad = part.load(of.grad_out + unit) + L::load(carried);
       const Values before = of.before ? part.load(of.before + unit) : Values{};
-      const Values to_new = grad * rest * (1.f - fresh * fresh), to_hidden = to_new * reset;
+      const Values to_new = grad * update.rest * (1.f - fresh * fresh), to_hidden = to_new * reset;
       const Values to_reset = to_hidden * part.load(gates + 3 * H) * (1.f - reset);
-      const Values to_update = grad * (before - fresh) * update * rest;
+      const Values to_update = grad * (before - fresh) * update.gate * update.rest;
       const Values each[] = {to_hidden, to_reset, to_update, to_new};
       UNROLL for (int gate = 0; gate < 4; ++gate) {
         const Rounded gradient = rounded(each[gate]);
@@ -317,7 +326,7 @@ struct Backward {
         if (of.before) sums.grads.put(sums.rows, gate * width + unit, gradient);
       }
       if (of.before) sums.states.put(sums.rows, unit, part.load_rounded(of.before + unit));
-      L::store(carried, grad * update);
+      L::store(carried, grad * update.gate);
     }
     if (of.before) ++sums.rows;
   }
@@ -368,8 +377,8 @@ int32_t source_checksum() { return SOURCE_CHECKSUM; }
 int32_t is_usable() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-  const bool tiles = (d & bit_AMX_BF16) && (d & bit_AMX_TILE);
-  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & bit_AVX512BF16) || !tiles) return 0;
+  const bool tiles = (d & 1u << 22) && (d & 1u << 24); // AMX-BF16, AMX-TILE
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & 1u << 5) || !tiles) return 0; // AVX512-BF16
   constexpr long request = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, request, tile_data) == 0;
 }

@@ -13,9 +13,9 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <numeric>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -149,10 +149,10 @@ template <class Pass> bool run(const Packing &packing, const Pass &pass, int64_t
     }
   };
   std::vector<std::thread> others;
-  others.reserve(walks);
   try {
+    others.reserve(walks);
     while (int64_t(others.size()) + 1 < std::min(threads, walks)) others.emplace_back(work);
-  } catch (const std::system_error &) { // no more threads to be had: those that there are take all walks
+  } catch (const std::exception &) { // no more threads to be had: those that there are take all walks
   }
   work();
   for (std::thread &other : others) other.join();

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sertoolkit.errors import SertoolkitError
+
 FOLDER = Path(__file__).parent
 INSTRUCTIONS = ("avx512", "avx2", "any")
 """What `cpu.cpp` is compiled for, the fastest first; an installation has those that its compiler knows."""
@@ -132,4 +134,4 @@ def _call(
     counts = (ctypes.c_int64(count) for count in (ranges, torch.get_num_threads()))
     function.restype = ctypes.c_bool
     if not function(*counts, packing, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)):
-        raise MemoryError("not enough memory for the steps of a recurrent layer; smaller batches take less")
+        raise SertoolkitError("not enough memory for the steps of a recurrent layer")

@@ -46,9 +46,10 @@ class Training:
     bucket: bool = False
     """Batches of similar duration in random order, instead of random batches."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16``: products of recurrent layers in that type while they train (of all layers of a recogniser, by
-    autocast). Weights, statistics, losses and all that is predicted stay in float32. For CPUs with AMX and for GPUs;
-    others only get slower. Cohorts of emotion systems always train so on a GPU."""
+    """``bfloat16``: products of recurrent layers in that type in training and its validation, also those of an encoder that
+    a head trains; of all layers of a recogniser, by autocast. Weights, statistics and all that is predicted stay in
+    float32. For CPUs with matrix units (AMX); others get slower, and a small recogniser gains nothing. On a GPU for
+    recognisers; emotion systems that form cohorts always train so there, others never."""
     checkpoint_seconds: float = 60.0
     """At most this much work is lost when the process is killed."""
 

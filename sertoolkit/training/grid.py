@@ -24,6 +24,7 @@ from sertoolkit import registry
 from sertoolkit.config import dump_yaml, to_dict
 from sertoolkit.corpus.protocol import read_protocol
 from sertoolkit.errors import ConfigError, Stopped, TrainingError, suggest
+from sertoolkit.gru import BiGRU
 from sertoolkit.processes import end_with_parent, keep_freed_memory
 from sertoolkit.storage import atomic
 from sertoolkit.storage.ark import ArkReader
@@ -108,15 +109,16 @@ def train_grid(
             raise ConfigError(f"unknown fold {fold!r}{suggest(fold, known)} (known: {', '.join(known)})")
     members = list_members(names, list(dict.fromkeys(folds or grid.protocol.folds)), sorted(set(seeds)))
     todo = [member for member in members if not grid.is_done(member)]
-    for name in names:  # a wrong setting or damaged store shows before the first training, not after hours
-        grid.build_head(name)
+    # a wrong setting or damaged store shows before the first training, not after hours
+    heads = {name: grid.build_head(name) for name in names}
     if todo:
         for directory in {store.directory for name in names for store in grid.inputs(name).stores}:
             ArkReader(directory).verify()
     logger.info("%d members, %d done already, %d to train", len(members), len(members) - len(todo), len(todo))
     if not todo:
         return 0
-    warn_where_slow(itertools.chain.from_iterable(map(config.trainings_of, names)), device)
+    recurrent = [name for name, head in heads.items() if any(isinstance(x, BiGRU) for x in head.modules())]
+    warn_where_slow(itertools.chain.from_iterable(map(config.trainings_of, recurrent)), device)
     paths.exp.mkdir(parents=True, exist_ok=True)
     atomic.write_text(paths.exp / "config.yaml", dump_yaml(to_dict(config)))
     atomic.write_text(paths.exp / "environment.yaml", dump_yaml(environment()))

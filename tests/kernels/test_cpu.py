@@ -89,6 +89,9 @@ def test_a_compiler_that_is_there_was_used() -> None:
     if shutil.which("g++") is None:
         pytest.skip("no g++ here")
     assert cpu.library(torch.float32) is not None
+    knows = ["g++", "-mamx-bf16", "-mavx512bf16", "-E", "-x", "c++", os.devnull]
+    if sys.platform == "linux" and not subprocess.run(knows, capture_output=True).returncode:
+        assert cpu.load("amx") is not None
 
 
 def test_without_a_compiler_the_toolkit_is_installed_all_the_same(tmp_path) -> None:
@@ -249,14 +252,48 @@ def test_small_values_keep_their_digits_in_bfloat16(amx) -> None:
     assert float(((found - exact).abs().max() / exact.abs().max()).detach()) < 0.02
 
 
-def test_matrix_units_are_left_as_they_were_found(amx) -> None:
+def test_a_step_in_bfloat16_is_off_by_little_more_than_its_rounding(amx) -> None:
+    weight, bias = torch.randn(1, 2, 72, 24).bfloat16(), torch.randn(1, 2, 96).bfloat16()
+    gates = [(3 * torch.randn(2, 1, 72)).bfloat16() for _ in range(100)]
+    found = steps([1] * 100, gates, weight, bias)
+    exact = steps([1] * 100, [x.double() for x in gates], weight.double(), bias.double())
+    for ours, true in zip(found, exact, strict=True):
+        assert float((ours.double() - true).abs().max()) < 2**-9 + 2e-4  # half a unit in the last place below 1
+
+
+def test_what_is_remembered_for_long_keeps_its_gradient_in_bfloat16(amx, monkeypatch) -> None:
+    """Update gates near 1, where bfloat16 has no digits for what lacks to 1."""
+    network, target = BiGRU(13, 32), torch.randn(8, 64)
+    for gru in (network.forwards[0], network.backwards[0]):
+        gru.bias_ih_l0.data[32:64] += 5
+    x, lengths = torch.randn(8, 1000, 13, requires_grad=True), torch.full((8,), 1000)
+
+    def run(precision: torch.dtype) -> list[Tensor]:
+        set_precision(network, precision)
+        y = network(x, lengths)
+        last = torch.cat([y[:, -1, :32], y[:, 0, 32:]], 1)
+        return [last.detach().double(), *torch.autograd.grad((last * target).sum(), [x])]
+
+    exact, ours = run(torch.float64), run(torch.bfloat16)
+    with monkeypatch.context() as plain:
+        plain.setattr(cpu, "applies", lambda *_: False)
+        theirs = run(torch.bfloat16)
+    for true, our, their in zip(exact, ours, theirs, strict=True):
+        assert (our - true).norm() < 0.02 * true.norm()
+        assert (our - true).norm() < (their - true).norm() / 3
+
+
+def test_torch_and_the_steps_use_the_matrix_units_in_turn(amx) -> None:
     x, y = torch.randn(64, 96).bfloat16(), torch.randn(96, 64).bfloat16()
     expected = x.float() @ y.float()
     network, lengths = BiGRU(8, 33), torch.tensor([5, 3])
     set_precision(network, torch.bfloat16)
-    for _ in range(3):  # torch sets them up in its own way, on this thread too
-        network(torch.randn(2, 5, 8), lengths).sum().backward()
+    first = network(z := torch.randn(2, 5, 8), lengths)
+    for _ in range(3):
         torch.testing.assert_close((x @ y).float(), expected, rtol=0.01, atol=0.1)
+        again = network(z, lengths)
+        assert torch.equal(again, first)
+        again.sum().backward()
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
@@ -265,6 +302,7 @@ def test_memory_that_lacks_is_an_error_and_not_the_end(name) -> None:
         pytest.skip(NOT_COMPILED)
     limited = """
 import resource, sys, torch
+from sertoolkit.errors import SertoolkitError
 from sertoolkit.kernels import cpu
 
 def run(units):
@@ -280,7 +318,7 @@ pages = int(open("/proc/self/statm").read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**21, resource.RLIM_INFINITY))
 try:
     next(large)
-except MemoryError as error:
+except SertoolkitError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", limited, name], capture_output=True, text=True)

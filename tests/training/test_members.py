@@ -10,7 +10,7 @@ import signal
 import numpy as np
 import pytest
 
-from sertoolkit.config import load_yaml
+from sertoolkit.config import hash_of, load_yaml, to_dict
 from sertoolkit.errors import CheckpointError, Stopped
 from sertoolkit.gru import set_precision
 from sertoolkit.inference.emotion import EmotionModel
@@ -143,9 +143,23 @@ def test_what_trains_in_bfloat16_predicts_in_single_precision(corpus, whole, tmp
         np.testing.assert_allclose(ours, trainer.task.posteriors(trainer.task.fold.test), atol=1e-6)
 
 
-def test_bfloat16_without_steps_for_it_is_warned_of(corpus, tmp_path, caplog, monkeypatch):
+def test_results_made_before_there_was_a_choice_of_precision_remain_valid(corpus, whole):
+    """Their settings had no such key."""
+    (member,) = list_members(["rnn-2"], ["fold-02"], [1])
+    training = {
+        k: v for k, v in to_dict(CONFIG.training).items() if k not in ("checkpoint_seconds", "precision")
+    }
+    system = {k: v for k, v in to_dict(CONFIG.systems["rnn-2"]).items() if k not in ("training", "choices")}
+    expected = hash_of({"system": system, "training": [training]})
+    assert paths(corpus, whole).open(CONFIG).hashes(member)["config"] == expected
+
+
+def test_bfloat16_without_steps_for_it_is_warned_of_where_layers_are_recurrent(
+    corpus, tmp_path, caplog, monkeypatch
+):
     monkeypatch.setattr(cpu, "library", lambda dtype: None)
     config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, precision="bfloat16"))
-    for chosen, number in ((CONFIG, 0), (config, 1)):
-        train_grid(chosen, paths(corpus, tmp_path / str(number)), systems=["mp-1"], folds=["fold-02"])
+    for name, chosen, number in (("rnn-2", CONFIG, 0), ("mp-1", config, 0), ("rnn-2", config, 1)):
+        exp = tmp_path / f"{name}-{number}"
+        train_grid(chosen, paths(corpus, exp), systems=[name], folds=["fold-02"])
         assert caplog.text.count("no steps for it are compiled") == number
