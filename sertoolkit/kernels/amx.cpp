@@ -55,8 +55,8 @@ INLINE Values tanh(Values x) {
   return less_one * inverse(less_one + 2.f);
 }
 
-// An update gate is kept for the way back. Near 1 it is what lacks to 1 that counts, and bfloat16 has digits for it only
-// where that is kept instead, with a minus. Not `< 0`: it may be -0.
+// An update gate as it is kept for the way back. Near 1 it is what lacks to 1 that counts, and bfloat16 has digits for
+// that only where it is kept instead of the gate, with a minus. Not `< 0`: it may be -0.
 INLINE Values kept_gate(Values gate, Values x) { return x > 0.f ? -(exp(-x) * gate) : gate; }
 struct Update {
   Values gate, rest; // rest = 1 - gate
@@ -130,7 +130,7 @@ template <class Value> void make_tile(bfloat16 *tile, const Value &value) {
 }
 constexpr int64_t TILE_VALUES = TILE * DEPTH, TILE_BYTES = 2 * TILE_VALUES;
 
-// One layer forward; arguments as those of `Forward` in cpu.cpp.
+// One layer forward; arguments as those of `Forward` in cpu.cpp, but that update gates become `kept_gate`.
 struct Forward {
   const Packing &packing;
   bfloat16 *gates;
@@ -271,7 +271,8 @@ struct Backward {
     int64_t rows = 0;          // of these
     Zeros<Pair> turned;        // grads of 16 units
     Sums(int64_t most, int64_t width, int64_t wide)
-        : weight(3 * width * wide), bias(4 * width), grads(most, 3 * width), states(most, wide), turned(most * TILE / 2) {}
+        : weight(3 * width * wide), bias(4 * width), grads(most, 3 * width), states(most, wide),
+          turned(most / 2 * TILE) {}
   };
 
   // grad_weight += grads^T * states, of the rows that were kept

@@ -74,7 +74,7 @@ def run_steps(gates: Tensor, weight: Tensor, bias: Tensor, offsets: Tensor, leng
 
     Args:
         gates: what the input gives to reset, update and new gate, and room for one more, (M, 2, N, 4H); becomes these
-            gates after their functions, and the hidden part of new before reset
+            gates after their functions, as `run_steps_back` reads them, and the hidden part of new before reset
         weight: (M, 2, 3H, H)
         bias: of reset, update, new and its hidden part, (M, 2, 4H)
         offsets: first row of each step, (T,), int64
