@@ -36,9 +36,10 @@ def pad(arrays: Sequence[np.ndarray]) -> Padded:
 
     """
     lengths = torch.tensor([len(array) for array in arrays])
-    padded = torch.zeros(len(arrays), int(lengths.max()), arrays[0].shape[1])
-    for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)] = torch.from_numpy(np.array(array))
+    padded = torch.empty(len(arrays), int(lengths.max()), arrays[0].shape[1])
+    for row, array in zip(padded.numpy(), arrays, strict=True):
+        row[: len(array)] = array
+        row[len(array) :] = 0
     return Padded(padded, lengths)
 
 
