@@ -375,8 +375,9 @@ def test_a_head_with_running_statistics_is_trained_alone():
     assert not can_stack(Normed())
 
 
-def test_choices_may_differ_in_anything_but_the_optimiser():
-    choices = [{"learning_rate": 0.1}, {"optimiser": "sgd"}]
+@pytest.mark.parametrize("other", [{"optimiser": "sgd"}, {"precision": "bfloat16"}])
+def test_choices_may_differ_in_anything_but_the_optimiser_and_the_precision(other):
+    choices = [{"learning_rate": 0.1}, other]
     config = SerConfig(systems={"mp": System(head="mean_pool", layers=[1], choices=choices)})
     with pytest.raises(ConfigError, match="but the optimiser"):
         config.trainings_of("mp")
