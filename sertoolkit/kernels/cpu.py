@@ -1,7 +1,7 @@
 """The steps of GRUs on a CPU, compiled where the toolkit is installed with a C++ compiler at hand.
 
 `cpu.cpp` has them for float32 and float64, `amx.cpp` for bfloat16 on CPUs with matrix units.
-Shapes: M members, N packed frames, H units; see `sertoolkit.gru` for what packed means.
+Shapes: M members, N packed frames, H units; see `sertoolkit.packing` for what packed means.
 """
 
 from __future__ import annotations
