@@ -126,7 +126,7 @@ def _torch() -> Iterator[Finding]:
     yield Finding("ok", "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch")
     compiled = next(filter(cpu.load, cpu.known_instructions()), None)
     if compiled is None:
-        found = "none, or of another version: recurrent layers take two to three times as long"
+        found = "none, or of another version: recurrent layers take 1.7 to 3 times as long"
         yield Finding("note", "compiled steps", found, COMPILE)
     else:
         with_amx = cpu.library(torch.bfloat16) is not None
